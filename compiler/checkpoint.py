@@ -1,0 +1,159 @@
+"""Open a checkpoint: a safetensors file and its ``config.json``, checked against each other."""
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from compiler.names import Architecture, HostTensor, Linear, architecture
+from compiler.safetensors_file import (
+    CheckpointError,
+    SafetensorsFile,
+    parse_json_object,
+    show,
+    size_of_file,
+)
+
+MAX_CONFIG = 1 << 20  # bytes
+
+
+class Checkpoint:
+    """A model whose tensors are all accounted for. A context manager; made by
+    :func:`open_checkpoint`.
+
+    Members
+    -------
+    path : ``Path``
+    config : ``dict``
+        The contents of ``config.json``.
+    architecture : ``str``
+        ``"bert"`` or ``"llama"``.
+    linears : ``tuple`` of :class:`Linear`
+        The matrices for the array, in order of execution.
+    host : ``tuple`` of :class:`HostTensor`
+        Embeddings and norms.
+    unused : ``tuple`` of ``str``
+        Canonical names of stored tensors that are not read: buffers, a task head, a second copy
+        of a tied embedding.
+    """
+
+    def __init__(self, file: SafetensorsFile, config: Mapping[str, Any]):
+        self._file = file
+        self.path = file.path
+        self.config = dict(config)
+        self._stored = _canonical(file)
+        found = architecture(self.config, self._stored)
+        self.architecture = found.name
+        self.linears: tuple[Linear, ...] = found.linears
+        self.host: tuple[HostTensor, ...] = found.host
+        self._shapes = found.shapes
+        self.unused = self._check(found)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._file.close()
+
+    def read(self, tensor: str) -> np.ndarray:
+        """The tensor of that canonical name as a new float32 array."""
+        if tensor not in self._shapes:
+            raise KeyError(tensor)
+        return self._file.read(self._stored[tensor])
+
+    def weight(self, linear: Linear) -> np.ndarray:
+        """``[n, k]`` float32."""
+        return self.read(linear.tensor)
+
+    def bias(self, linear: Linear) -> np.ndarray | None:
+        """``[n]`` float32, or None for a layer without one."""
+        return self.read(linear.bias_tensor) if linear.bias_tensor else None
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Every tensor but the unused ones, float32, by canonical name."""
+        return {name: self.read(name) for name in self._shapes}
+
+    def _check(self, found: Architecture) -> tuple[str, ...]:
+        unused = []
+        for name in self._stored:
+            if name in self._shapes:
+                continue
+            if not (found.buffers.fullmatch(name) or found.heads.fullmatch(name)):
+                close = difflib.get_close_matches(name, self._shapes, n=1, cutoff=0)
+                raise CheckpointError(f"{self.path}: tensor {show(self._stored[name])} is unknown "
+                                      f"in a {found.name} model; the closest known name is "
+                                      f"{show(close[0])}: check config.json")
+            unused.append(name)
+        for name, expected in self._shapes.items():
+            if name not in self._stored:
+                raise CheckpointError(f"{self.path}: tensor {show(name)} of shape "
+                                      f"{list(expected)} is missing: check that config.json "
+                                      "belongs to this file and that the file is whole")
+            shape = self._file.shape(self._stored[name])
+            if shape != expected:
+                raise CheckpointError(f"{self.path}: tensor {show(name)} must have shape "
+                                      f"{list(expected)}, not {list(shape)}: check that "
+                                      "config.json belongs to this file")
+            self._file.check_readable(self._stored[name])
+        return tuple(unused)
+
+
+def _canonical(file: SafetensorsFile) -> dict[str, str]:
+    """Stored name of each tensor by canonical name."""
+    names: dict[str, str] = {}
+    for stored in file.names:
+        name = stored.removeprefix("bert.")
+        if name in names:
+            raise CheckpointError(f"{file.path}: tensors {show(names[name])} and {show(stored)} "
+                                  "have one meaning: keep one of them")
+        names[name] = stored
+    return names
+
+
+def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The contents of a ``config.json``: a JSON object of at most 1 MiB."""
+    path = Path(path)
+    size = size_of_file(path)
+    if size > MAX_CONFIG:
+        raise CheckpointError(f"{path} must have at most {MAX_CONFIG} bytes, not {size}")
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be opened: {error.strerror}") from None
+    return parse_json_object(raw, str(path))
+
+
+def open_checkpoint(path: str | os.PathLike[str],
+                    config: str | os.PathLike[str] | Mapping[str, Any] | None = None
+                    ) -> Checkpoint:
+    """Open a checkpoint and check every tensor's name, shape and type.
+
+    Parameters
+    ----------
+    path : a safetensors file, or a folder with ``model.safetensors``
+    config : ``config.json``, or its contents; the one beside the file if not given
+
+    Raises :class:`CheckpointError` for a file or configuration that cannot be read, an unknown
+    architecture, and a tensor that is missing, unknown, or of another shape or type. Whether the
+    values are finite is not looked at.
+    """
+    path = Path(path)
+    if path.is_dir():
+        if (path / "model.safetensors.index.json").exists():
+            raise CheckpointError(f"{path} holds a checkpoint in several files, which is not read: "
+                                  "save it as one model.safetensors")
+        path = path / "model.safetensors"
+    size_of_file(path)
+    if not isinstance(config, Mapping):
+        config = read_config(path.with_name("config.json") if config is None else config)
+    file = SafetensorsFile(path)
+    try:
+        return Checkpoint(file, config)
+    except BaseException:
+        file.close()
+        raise

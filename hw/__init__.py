@@ -1,0 +1,1 @@
+"""Amaranth components of the accelerator, its machine description and instruction set."""

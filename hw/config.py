@@ -1,0 +1,314 @@
+"""The machine description: the only source of sizes for hardware, models and compiler."""
+
+import dataclasses
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Machine", "MachineError", "PRESETS", "machine"]
+
+PSUM_LATENCY = 4  # cycles from a psum read to the first read that sees the sum
+DIGIT_PLANES = 4  # planes summed before the multiplier; keeps the sum within its 18-bit port
+MULT_BITS = 18
+
+
+class MachineError(ValueError):
+    """A machine description that cannot be built, or an unknown one. One line, for people."""
+
+
+def ceil_log2(value: int) -> int:
+    return (value - 1).bit_length()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """One accelerator. All sizes are positive integers; ``*_bits`` are widths in bits.
+
+    Parameters
+    ----------
+    name : label of the description; not part of the identity
+    rows, cols : processing elements: tokens by output channels
+    k_tile : activations one element holds; 4 per table, a power of two of tables
+    act_bits : signed activation width
+    builders : tables filled at once per row; divides ``k_tile / 4``
+    pe : kind of processing element (``lut``)
+    table : ``lutram`` (16-deep LUT RAM) or ``mux`` (registers and multiplexers)
+    fabric : ``generic`` (plain HDL), ``ecp5`` or ``ice40``: how arithmetic is written; never
+        changes a bit or a cycle
+    memory_bits : width of the AXI4 memory port
+    weight_depth : weight buffer, in words of ``cols * k_tile`` bits
+    act_depth : activation buffer, in words of ``rows * builders * 4 * act_bits`` bits
+    scale_depth : scale buffer, in words of ``cols * 16`` bits
+    psum_depth : partial sums per element
+    out_depth : output buffer per row, in words of ``drain * 32`` bits
+    program_depth : instructions
+    outstanding : AXI bursts each DMA engine may have in flight
+    """
+
+    name: str = "custom"
+    rows: int = 2
+    cols: int = 2
+    k_tile: int = 16
+    act_bits: int = 8
+    builders: int = 2
+    pe: str = "lut"
+    table: str = "lutram"
+    fabric: str = "generic"
+    memory_bits: int = 32
+    weight_depth: int = 1024
+    act_depth: int = 1024
+    scale_depth: int = 512
+    psum_depth: int = 64
+    out_depth: int = 64
+    program_depth: int = 256
+    outstanding: int = 4
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.type is int and (isinstance(value, bool) or not isinstance(value, int)):
+                raise MachineError(f"machine field {field.name} must be an integer, not {value!r}")
+            if field.type is str and not isinstance(value, str):
+                raise MachineError(f"machine field {field.name} must be text, not {value!r}")
+        self._among("pe", ("lut",))
+        self._among("table", ("lutram", "mux"))
+        self._among("fabric", ("generic", "ecp5", "ice40"))
+        self._among("act_bits", (8,))
+        self._among("memory_bits", (16, 32, 64, 128, 256))
+        for name, low, high in (("rows", 1, 64), ("cols", 1, 64), ("k_tile", 4, 256),
+                                ("builders", 1, 64), ("outstanding", 1, 16)):
+            self._within(name, low, high)
+        for name in ("weight_depth", "act_depth", "scale_depth", "psum_depth", "out_depth",
+                     "program_depth"):
+            self._within(name, 8, 32768)
+            self._power_of_two(name)
+        if self.k_tile % 4:
+            raise MachineError(f"k_tile={self.k_tile} must be a multiple of 4, the activations "
+                               "of one table")
+        self._power_of_two("tables")
+        if self.tables % self.builders:
+            raise MachineError(f"builders={self.builders} must divide the {self.tables} tables of "
+                               f"k_tile={self.k_tile}")
+        for name, width in (("cols * k_tile", self.cols * self.k_tile),
+                            ("builders * 4 * act_bits", self.row_act_bits),
+                            ("cols * 16 (scales)", self.cols * 16),
+                            ("cols * 32 (outputs)", self.cols * 32)):
+            chunks, rest = divmod(width, self.memory_bits)
+            if rest or chunks & (chunks - 1):
+                raise MachineError(f"memory_bits={self.memory_bits} must divide {name} = {width} "
+                                   "a power-of-two times; choose a narrower memory or other "
+                                   "cols, k_tile, builders")
+        if self.cols % self.drain or self.drain & (self.drain - 1):
+            raise MachineError(f"cols={self.cols} must be a multiple of the {self.drain} columns "
+                               "drained per cycle")
+
+    def _among(self, name: str, known: tuple[Any, ...]) -> None:
+        value = getattr(self, name)
+        if value not in known:
+            raise MachineError(f"machine field {name} must be one of "
+                               f"{', '.join(map(str, known))}, not {value!r}")
+
+    def _within(self, name: str, low: int, high: int) -> None:
+        value = getattr(self, name)
+        if not low <= value <= high:
+            raise MachineError(f"machine field {name} must be within {low}…{high}, not {value!r}")
+
+    def _power_of_two(self, name: str) -> None:
+        value = getattr(self, name)
+        if value & (value - 1):
+            raise MachineError(f"{name} must be a power of two, not {value!r}")
+
+    # ---- derived sizes -------------------------------------------------------------------
+    @property
+    def tables(self) -> int:
+        """Tables of one element."""
+        return self.k_tile // 4
+
+    @property
+    def levels(self) -> int:
+        """Adder levels above the tables."""
+        return ceil_log2(self.tables)
+
+    @property
+    def table_bits(self) -> int:
+        """Width of ``a3 ± a0 ± a1 ± a2``: between −2^(a+1) and 2^(a+1)−1, so two bits more."""
+        return self.act_bits + 2
+
+    @property
+    def table_steps(self) -> int:
+        """Groups of ``builders`` tables filled one after the other, 8 cycles each."""
+        return self.tables // self.builders
+
+    @property
+    def sigma_bits(self) -> int:
+        """Width of the sum of ``k_tile`` activations."""
+        return self.act_bits + ceil_log2(self.k_tile)
+
+    @property
+    def acc_bits(self) -> int:
+        """Width of a digit's sum: |2·Σ w·a| ≤ 2 · 2^3 · k_tile · 2^(act_bits−1)."""
+        return self.sigma_bits + DIGIT_PLANES
+
+    @property
+    def mult_bits(self) -> int:
+        return MULT_BITS
+
+    @property
+    def psum_bits(self) -> int:
+        """Twice an int32 accumulator, modulo 2^33: intermediate wrap-around cancels."""
+        return 33
+
+    @property
+    def slice_bits(self) -> int:
+        return self.cols * self.k_tile
+
+    @property
+    def row_act_bits(self) -> int:
+        """One row's part of an activation word."""
+        return self.builders * 4 * self.act_bits
+
+    @property
+    def act_word_bits(self) -> int:
+        return self.rows * self.row_act_bits
+
+    @property
+    def scale_word_bits(self) -> int:
+        return self.cols * 16
+
+    @property
+    def drain(self) -> int:
+        """Columns of a row drained per cycle: enough to feed the memory port."""
+        return max(self.memory_bits // 32, min(self.cols, 2))
+
+    @property
+    def out_word_bits(self) -> int:
+        return self.drain * 32
+
+    @property
+    def drain_slots(self) -> int:
+        """Slots a channel takes at least in a final pass."""
+        return self.cols // self.drain
+
+    @property
+    def min_channels(self) -> int:
+        """Fewest channels per column and tile: a psum is read again ≥ 4 cycles later."""
+        return PSUM_LATENCY
+
+    @property
+    def beat_bytes(self) -> int:
+        return self.memory_bits // 8
+
+    @property
+    def burst_beats(self) -> int:
+        """Longest AXI4 burst: 256 beats, within 4 KiB."""
+        return min(256, 4096 // self.beat_bytes)
+
+    @property
+    def one_bit_products(self) -> int:
+        """One-bit weight by activation products per cycle, the peak."""
+        return self.rows * self.cols * self.k_tile
+
+    def macs_per_cycle(self, planes: int) -> float:
+        """Peak multiply-accumulates per cycle for a weight type of ``planes`` bit-planes."""
+        return self.one_bit_products / planes
+
+    # ---- forms ---------------------------------------------------------------------------
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict(), indent=2) + "\n"
+
+    def to_toml(self) -> str:
+        return "".join(f"{key} = {json.dumps(value)}\n" for key, value in self.to_dict().items())
+
+    def identity(self) -> int:
+        """32-bit hash of everything that a program depends on (not the name, not the fabric)."""
+        fields = {k: v for k, v in self.to_dict().items() if k not in ("name", "fabric", "table")}
+        text = json.dumps(fields, sort_keys=True)
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "little")
+
+    def replace(self, **changes: Any) -> "Machine":
+        self._known(changes)
+        return dataclasses.replace(self, **changes)
+
+    @classmethod
+    def _known(cls, values: Mapping[str, Any]) -> None:
+        names = [field.name for field in dataclasses.fields(cls)]
+        for key in values:
+            if key not in names:
+                raise MachineError(f"unknown machine field {key!r}; known: {', '.join(names)}")
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Machine":
+        cls._known(values)
+        return cls(**values)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Machine":
+        try:
+            values = json.loads(text)
+        except ValueError as error:
+            raise MachineError(f"machine description is not JSON: {error}") from None
+        if not isinstance(values, dict):
+            raise MachineError("machine description must be a JSON object")
+        return cls.from_dict(values)
+
+    @classmethod
+    def from_toml(cls, text: str) -> "Machine":
+        try:
+            return cls.from_dict(tomllib.loads(text))
+        except tomllib.TOMLDecodeError as error:
+            raise MachineError(f"machine description is not TOML: {error}") from None
+
+
+def _ulx3s(name: str, rows: int, cols: int, **sizes: int) -> Machine:
+    return Machine(name=name, rows=rows, cols=cols, k_tile=64, builders=4, memory_bits=16,
+                   fabric="ecp5", **sizes)
+
+
+PRESETS: dict[str, Machine] = {preset.name: preset for preset in (
+    Machine(name="tiny"),
+    Machine(name="icebreaker", rows=1, cols=2, k_tile=16, builders=1, table="mux", fabric="ice40",
+            memory_bits=16, weight_depth=1024, act_depth=512, scale_depth=512, psum_depth=64,
+            out_depth=64, program_depth=64),
+    _ulx3s("ulx3s-12f", 4, 4, weight_depth=1024, act_depth=256, scale_depth=512, psum_depth=256,
+           out_depth=256),
+    _ulx3s("ulx3s-85f", 8, 8, weight_depth=2048, act_depth=1024, scale_depth=1024, psum_depth=512,
+           out_depth=512),
+)}
+
+
+def machine(spec: str, overrides: Mapping[str, str] | None = None) -> Machine:
+    """The machine named ``spec``: a preset, or the path of a ``.toml`` or ``.json`` file.
+
+    ``overrides`` maps field names to text values, as given on a command line.
+    Raises :class:`MachineError` for an unknown name, an unreadable file or a bad field.
+    """
+    if spec in PRESETS:
+        base = PRESETS[spec]
+    elif spec.endswith((".toml", ".json")):
+        try:
+            text = Path(spec).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise MachineError(f"cannot read machine file {spec}: {error}") from None
+        base = Machine.from_toml(text) if spec.endswith(".toml") else Machine.from_json(text)
+    else:
+        raise MachineError(f"unknown machine {spec!r}; presets: {', '.join(PRESETS)}; or give a "
+                           ".toml or .json file")
+    changes: dict[str, Any] = {}
+    for key, value in (overrides or {}).items():
+        Machine._known({key: value})
+        if isinstance(getattr(base, key), int):
+            try:
+                changes[key] = int(value)
+            except ValueError:
+                raise MachineError(f"machine field {key} must be an integer, "
+                                   f"not {value!r}") from None
+        else:
+            changes[key] = value
+    return base.replace(**changes) if changes else base

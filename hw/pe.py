@@ -1,0 +1,165 @@
+"""The lookup-table processing element."""
+
+from amaranth import *
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from .fabric import Multiplier, PsumMemory, Table, adders_for
+
+
+class LutPE(wiring.Component):
+    """Sums ``k_tile`` stationary activations under one weight bit-plane per cycle.
+
+    Per slot (one cycle of the slice stream), with ``T_t[x]`` the table entries, ``s_t`` the signs
+    of the slice and ``g = s_0``::
+
+        v     tree over the tables; node = left + (right ^ s_mid), mid = first table of ``right``
+        w     v + ((sigma_i ^ ~g) & sub_i)
+        acc   2 * acc + (w ^ g)                          if acc_en_i
+        S     takes that sum instead and acc is 0        if acc_en_i and last_i
+        sum   (first_i ? 0 : psum[raddr_i]) + S * mult   if emit_i
+
+    One slot per cycle, never stalls. Everything is two's complement and wraps; ``config`` gives
+    widths that hold every sum of a digit of 4 planes. No register but ``acc`` depends on reset.
+
+    Timing, in cycles after ``slice_i`` of the slot, L = ``config.levels``:
+
+    ======= ========================================================
+    1       ``slice_o``; ``bank_i``
+    2       table entries
+    2 + L   v; ``sigma_i``, ``sub_i``
+    3 + L   w; ``acc_en_i``, ``last_i``; ``mult_i`` of its digit
+    4 + L   S, held until the next one; ``mult_o``; ``raddr_i``
+    6 + L   product and partial sum; ``first_i``, ``emit_i``
+    7 + L   ``result_o``, held until the next one; ``we_i``, ``waddr_i``
+    ======= ========================================================
+
+    Parameters
+    ----------
+    config : ``Machine``
+
+    Members
+    -------
+    slice_i, slice_o : ``k_tile`` bits
+        Table ``t`` takes bits ``4t .. 4t+3``: its index x (3 bits), then its sign.
+    mult_i, mult_o : ``signed(mult_bits)``
+    w_step : ``In(table_steps)``
+        Bit ``s`` writes tables ``s * builders`` and following with ``w_data``.
+    w_addr : ``In(4)``
+        ``{bank, x}`` to write. The write takes effect at the clock edge.
+    w_data : ``In(ArrayLayout(signed(table_bits), builders))``
+    bank_i : ``In(1)``
+        Bank that is read.
+    sigma_i, sub_i : ``In``
+        Sum of the activations, and whether the slot subtracts it.
+    acc_en_i, last_i : ``In(1)``
+        Slot is accumulated; it is the last of its digit.
+    raddr_i, first_i, emit_i : ``In``
+        Channel, whether its partial sum starts anew, whether ``result_o`` is loaded.
+    we_i, waddr_i : ``In``
+        Partial sum ``waddr_i`` becomes ``result_o``.
+    result_o : ``Out(signed(psum_bits))``
+    """
+    def __init__(self, config):
+        self._config = config
+        channel = range(config.psum_depth)
+        super().__init__({
+            "slice_i":  In(config.k_tile),
+            "slice_o":  Out(config.k_tile),
+            "mult_i":   In(signed(config.mult_bits)),
+            "mult_o":   Out(signed(config.mult_bits)),
+            "w_step":   In(config.table_steps),
+            "w_addr":   In(4),
+            "w_data":   In(data.ArrayLayout(signed(config.table_bits), config.builders)),
+            "bank_i":   In(1),
+            "sigma_i":  In(signed(config.sigma_bits)),
+            "sub_i":    In(1),
+            "acc_en_i": In(1),
+            "last_i":   In(1),
+            "raddr_i":  In(channel),
+            "first_i":  In(1),
+            "emit_i":   In(1),
+            "we_i":     In(1),
+            "waddr_i":  In(channel),
+            "result_o": Out(signed(config.psum_bits)),
+        })
+
+    @property
+    def v_latency(self):
+        """Cycles from ``slice_i`` to ``sigma_i`` and ``sub_i``."""
+        return 1 + Table.latency + self._config.levels
+
+    @property
+    def s_latency(self):
+        """Cycles from ``slice_i`` to S, ``mult_o`` and ``raddr_i``."""
+        return self.v_latency + 2
+
+    @property
+    def product_latency(self):
+        """Cycles from ``slice_i`` to the product, ``first_i`` and ``emit_i``."""
+        return self.s_latency + Multiplier.latency
+
+    @property
+    def result_latency(self):
+        """Cycles from ``slice_i`` to ``result_o``, ``we_i`` and ``waddr_i``."""
+        return self.product_latency + 1
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self._config
+        m.submodules.adders = adders = adders_for(config)
+
+        def delayed(value, name):
+            register = Signal.like(value, name=name, reset_less=True)
+            m.d.sync += register.eq(value)
+            return register
+
+        slot = delayed(self.slice_i, "slice")
+        mult = delayed(self.mult_i, "mult")
+        m.d.comb += [self.slice_o.eq(slot), self.mult_o.eq(mult)]
+
+        nodes, signs = [], []
+        for t in range(config.tables):
+            x, sign = slot[4*t:4*t + 3], slot[4*t + 3]
+            m.submodules[f"table{t}"] = table = Table(config)
+            m.d.comb += [
+                table.addr.eq(Cat(x, self.bank_i)),
+                table.w_en.eq(self.w_step[t // config.builders]),
+                table.w_addr.eq(self.w_addr),
+                table.w_data.eq(self.w_data[t % config.builders]),
+            ]
+            nodes.append(table.data)
+            signs.append(delayed(sign, f"sign{t}"))
+
+        # Of every pair the sign of the right node is used and that of the left one goes on.
+        for level in range(1, config.levels + 1):
+            nodes = [delayed(adders.node(level, left, right, inv), f"level{level}_{i}")
+                     for i, (left, right, inv)
+                     in enumerate(zip(nodes[::2], nodes[1::2], signs[1::2], strict=True))]
+            signs = [delayed(sign, f"sign{level}_{i}") for i, sign in enumerate(signs[::2])]
+
+        w = delayed(adders.sigma(config.levels, nodes[0], self.sigma_i, signs[0], self.sub_i), "w")
+        g = delayed(signs[0], "g")
+
+        acc = Signal(signed(config.acc_bits))
+        total = adders.accumulate(acc, w, g)
+        last = Signal()
+        m.d.comb += last.eq(self.acc_en_i & self.last_i)
+        with m.If(last):
+            m.d.sync += acc.eq(0)
+        with m.Elif(self.acc_en_i):
+            m.d.sync += acc.eq(total)
+
+        m.submodules.multiplier = multiplier = Multiplier(config)
+        m.submodules.psums = psums = PsumMemory(config)
+        result = Signal(signed(config.psum_bits), reset_less=True)
+        m.d.comb += [
+            multiplier.a.eq(total), multiplier.load.eq(last), multiplier.b.eq(self.mult_i),
+            psums.r_addr.eq(self.raddr_i),
+            psums.w_en.eq(self.we_i), psums.w_addr.eq(self.waddr_i), psums.w_data.eq(result),
+            self.result_o.eq(result),
+        ]
+        with m.If(self.emit_i):
+            m.d.sync += result.eq(adders.psum(psums.r_data, multiplier.p, self.first_i))
+
+        return m

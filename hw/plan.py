@@ -1,0 +1,260 @@
+"""How one GEMM is cut into tiles for a machine: sizes, loop order and buffer use."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from hw.config import Machine
+from hw.isa import INSTRUCTION_BYTES
+
+__all__ = ["GemmSpec", "Plan", "PlanError", "plan_gemm", "PAGE"]
+
+PAGE = 4096  # regions of a memory image start at multiples of this
+
+
+class PlanError(ValueError):
+    """A GEMM that does not fit the machine. One line, for people."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GemmSpec:
+    """What the machine needs to know of ``y[m, n] = Σ_k w[n, k]·a[m, k]`` with group scales.
+
+    digits : (shift, planes) per digit of the weight type, low digit first
+    sigma : the low digit subtracts the sum of activations
+    offset : every group has an offset
+    group_size : ``k`` for one group per channel; groups are padded to whole K-tiles
+    """
+    m: int
+    k: int
+    n: int
+    digits: tuple[tuple[int, int], ...]
+    sigma: bool
+    offset: bool = False
+    group_size: int
+
+    def __post_init__(self) -> None:
+        for name in ("m", "k", "n", "group_size"):
+            if getattr(self, name) < 1:
+                raise PlanError(f"{name} must be positive, not {getattr(self, name)!r}")
+        if not 1 <= len(self.digits) <= 2:
+            raise PlanError(f"weights of {len(self.digits)} digits do not run; 1 or 2 do")
+
+    @property
+    def planes(self) -> int:
+        return sum(planes for _, planes in self.digits)
+
+    @property
+    def macs(self) -> int:
+        return self.m * self.k * self.n
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Loop order: blocks of ``block`` token tiles; output tiles of ``channels`` per column; chunks
+    of ``chunk`` K-tiles; token tiles of the block. Weights of one chunk serve the whole block.
+    Activations of a block stay in their buffer (``resident``) or come again for every chunk."""
+    machine: Machine
+    spec: GemmSpec
+    row_mode: bool
+    channels: int
+    chunk: int
+    block: int
+    resident: bool
+
+    # ---- K ------------------------------------------------------------------------------
+    @cached_property
+    def groups(self) -> int:
+        return -(-self.spec.k // self.spec.group_size)
+
+    @cached_property
+    def group_tiles(self) -> int:
+        """K-tiles of a group; groups end in a padded tile where they must."""
+        return -(-min(self.spec.group_size, self.spec.k) // self.machine.k_tile)
+
+    @cached_property
+    def k_tiles(self) -> int:
+        return self.groups * self.group_tiles
+
+    @cached_property
+    def chunks(self) -> tuple[int, ...]:
+        """K-tiles of each chunk."""
+        full, rest = divmod(self.k_tiles, self.chunk)
+        return (self.chunk,) * full + ((rest,) if rest else ())
+
+    # ---- N ------------------------------------------------------------------------------
+    @cached_property
+    def subs(self) -> int:
+        return self.machine.rows if self.row_mode else 1
+
+    @cached_property
+    def tile_width(self) -> int:
+        """Output channels per ``channels`` of a column."""
+        return self.machine.cols * self.subs
+
+    @cached_property
+    def tiles(self) -> tuple[int, ...]:
+        """Channels per column of each output tile."""
+        full, rest = divmod(self.spec.n, self.tile_width * self.channels)
+        last = max(-(-rest // self.tile_width), self.machine.min_channels)
+        return (self.channels,) * full + ((last,) if rest else ())
+
+    @cached_property
+    def n_padded(self) -> int:
+        return sum(self.tiles) * self.tile_width
+
+    # ---- M ------------------------------------------------------------------------------
+    @cached_property
+    def m_tiles(self) -> int:
+        return self.spec.m if self.row_mode else -(-self.spec.m // self.machine.rows)
+
+    @cached_property
+    def blocks(self) -> tuple[int, ...]:
+        """Token tiles of each block."""
+        full, rest = divmod(self.m_tiles, self.block)
+        return (self.block,) * full + ((rest,) if rest else ())
+
+    # ---- sizes --------------------------------------------------------------------------
+    def weight_words(self, channels: int, k_tiles: int) -> int:
+        return k_tiles * self.subs * channels * self.spec.planes
+
+    def scale_words(self, channels: int, groups: int) -> int:
+        return groups * self.subs * channels * (1 + self.spec.offset)
+
+    def act_words(self, k_tiles: int) -> int:
+        return k_tiles * self.machine.table_steps
+
+    def out_words(self, channels: int) -> int:
+        return channels * self.machine.drain_slots
+
+    def chunk_groups(self, k_tiles: int) -> int:
+        """Groups a chunk touches: whole groups, or one group in several chunks."""
+        return max(1, k_tiles // self.group_tiles)
+
+    @cached_property
+    def act_word_bytes(self) -> int:
+        """Bytes in memory of one activation word (row mode stores one row)."""
+        bits = self.machine.row_act_bits if self.row_mode else self.machine.act_word_bits
+        return bits // 8
+
+    @cached_property
+    def weight_bytes(self) -> int:
+        return (sum(self.weight_words(nt, self.k_tiles) for nt in self.tiles)
+                * self.machine.slice_bits // 8)
+
+    @cached_property
+    def scale_bytes(self) -> int:
+        return (sum(self.scale_words(nt, self.groups) for nt in self.tiles)
+                * self.machine.scale_word_bits // 8)
+
+    @cached_property
+    def act_bytes(self) -> int:
+        return self.m_tiles * self.act_words(self.k_tiles) * self.act_word_bytes
+
+    @cached_property
+    def out_bytes(self) -> int:
+        return self.spec.m * self.n_padded * 4
+
+    @cached_property
+    def compulsory_bytes(self) -> int:
+        """Every weight, scale, activation and output once, as stored."""
+        return self.weight_bytes + self.scale_bytes + self.act_bytes + self.out_bytes
+
+    @cached_property
+    def dram_bytes(self) -> int:
+        """Bytes moved by the plan, program fetch left out."""
+        scales = sum(self.scale_words(nt, self.chunk_groups(kt))
+                     for nt in self.tiles for kt in self.chunks)
+        weights = self.weight_bytes + scales * self.machine.scale_word_bits // 8
+        acts = self.act_bytes * (1 if self.resident else len(self.tiles))
+        return weights * len(self.blocks) + acts + self.out_bytes
+
+    def stream_slots(self, channels: int) -> int:
+        """Slots of one K-tile."""
+        return self.subs * channels * (self.spec.planes + self.spec.offset)
+
+    @property
+    def fill_cycles(self) -> int:
+        """Cycles to fill the tables for one K-tile."""
+        return 8 * self.machine.table_steps
+
+    @cached_property
+    def rough_cycles(self) -> int:
+        """Estimate that ranks plans; the cycle model gives the true figure."""
+        machine = self.machine
+        turn = self.fill_cycles + machine.rows + 6
+        compute = 0
+        for nt in self.tiles:
+            tile = self.k_tiles * max(self.stream_slots(nt), turn) + 5 * len(self.chunks)
+            tile += nt * self.subs * max(0, machine.drain_slots - self.spec.digits[-1][1])
+            compute += tile * self.m_tiles
+        first = self.weight_words(self.tiles[0], self.chunks[0]) * machine.slice_bits // 8
+        last = self.tiles[-1] * self.tile_width * 4 * (1 if self.row_mode else machine.rows)
+        edges = (first + last) // machine.beat_bytes
+        return max(compute + edges, self.dram_bytes // machine.beat_bytes + last)
+
+    @cached_property
+    def roofline_cycles(self) -> float:
+        """The larger of MACs / peak and compulsory bytes / bandwidth."""
+        spec = self.spec
+        return max(spec.macs / self.machine.macs_per_cycle(spec.planes),
+                   self.compulsory_bytes / self.machine.beat_bytes)
+
+
+def _chunk_limit(plan: Plan) -> int:
+    """Most K-tiles per chunk with two chunks in the buffers; 0 if none fit."""
+    machine = plan.machine
+    words = plan.weight_words(plan.channels, 1)
+    limit = machine.weight_depth // 2 // words
+    per_group = plan.scale_words(plan.channels, 1)
+    groups = machine.scale_depth // 2 // per_group
+    if not groups:
+        return 0
+    limit = min(limit, plan.k_tiles, groups * plan.group_tiles)
+    if limit >= plan.group_tiles:
+        return limit // plan.group_tiles * plan.group_tiles
+    return next((d for d in range(limit, 0, -1) if plan.group_tiles % d == 0), 0)
+
+
+def _candidates(machine: Machine, spec: GemmSpec) -> list[Plan]:
+    row_mode = spec.m == 1 and machine.rows > 1
+    width = machine.cols * (machine.rows if row_mode else 1)
+    most = max(-(-spec.n // width), machine.min_channels)
+    sizes = {most} | {size for size in (4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128) if size < most}
+    plans = []
+    for channels in sizes:
+        if channels > min(255, machine.psum_depth):
+            continue
+        base = Plan(machine=machine, spec=spec, row_mode=row_mode, channels=channels, chunk=1,
+                    block=1, resident=True)
+        if base.out_words(channels) > machine.out_depth:
+            continue
+        base = replace(base, chunk=_chunk_limit(base) or 0) if _chunk_limit(base) else None
+        if base is None:
+            continue
+        psums = base.m_tiles if len(base.chunks) == 1 else machine.psum_depth // channels
+        for resident in (True, False):
+            held = machine.act_depth // base.act_words(base.k_tiles if resident else base.chunk)
+            block = min(psums, base.m_tiles, 255, held if resident else base.m_tiles)
+            if block < 1 or (not resident and held < 2):
+                continue
+            blocks = -(-base.m_tiles // block)
+            plans.append(replace(base, block=-(-base.m_tiles // blocks), resident=resident))
+    return plans
+
+
+def plan_gemm(machine: Machine, spec: GemmSpec) -> Plan:
+    """The plan with the fewest estimated cycles, then the least traffic. Deterministic.
+
+    Raises :class:`PlanError` if no tiling fits the buffers."""
+    plans = _candidates(machine, spec)
+    if not plans:
+        raise PlanError(
+            f"no tile of {spec.m}x{spec.k}x{spec.n} with {spec.planes} planes fits machine "
+            f"{machine.name}: weight_depth={machine.weight_depth}, scale_depth="
+            f"{machine.scale_depth}, out_depth={machine.out_depth}, psum_depth="
+            f"{machine.psum_depth}; raise them with --set")
+    best = min(plans, key=lambda p: (p.rough_cycles, p.dram_bytes, p.channels))
+    if max(best.n_padded * 4, best.out_bytes) >= 1 << 31:
+        raise PlanError(f"output of {best.out_bytes} bytes exceeds the 2 GiB address range")
+    assert PAGE % INSTRUCTION_BYTES == 0
+    return best

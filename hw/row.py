@@ -1,0 +1,102 @@
+"""One row of the array: elements that share a token, their control and their output buffer."""
+
+from amaranth import *
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from hw.delay import delay
+from hw.pe import LutPE
+from hw.sequencer import slot_layout
+
+__all__ = ["Row"]
+
+
+class Row(wiring.Component):
+    """``config.cols`` elements side by side. What comes from the row above leaves for the row
+    below one cycle later.
+
+    Members
+    -------
+    slot_i/slot_o : control of the slice in ``slice_i``; bit 0 of ``rows`` is this row
+    slice_i/slice_o : ``cols`` slices of ``k_tile`` bits
+    mult_i/mult_o : multipliers, ``s_latency − 1`` cycles after their slice
+    w_step, w_addr, w_data : table writes, to all elements
+    sigma : sum of the activations of each bank
+    read_addr : output buffer word; ``read_data`` one cycle later
+    """
+
+    def __init__(self, config):
+        self._config = config
+        self._pes = [LutPE(config) for _ in range(config.cols)]
+        slices = data.ArrayLayout(config.k_tile, config.cols)
+        mults = data.ArrayLayout(signed(config.mult_bits), config.cols)
+        super().__init__({
+            "slot_i": In(slot_layout(config)), "slot_o": Out(slot_layout(config)),
+            "slice_i": In(slices), "slice_o": Out(slices),
+            "mult_i": In(mults), "mult_o": Out(mults),
+            "w_step": In(config.table_steps), "w_addr": In(4),
+            "w_data": In(data.ArrayLayout(signed(config.table_bits), config.builders)),
+            "sigma": In(data.ArrayLayout(signed(config.sigma_bits), 2)),
+            "read_addr": In(16), "read_data": Out(config.out_word_bits),
+        })
+
+    @staticmethod
+    def result_latency(config):
+        """Cycles from ``slice_i`` to a result in its element."""
+        return config.levels + 7
+
+    def elaborate(self, platform):
+        m = Module()
+        config, pe = self._config, self._pes[0]
+        slot = self.slot_i
+        m.d.sync += self.slot_o.eq(slot)
+        m.d.sync += self.slot_o.rows.eq(slot.rows >> 1)
+
+        taken = Signal()
+        m.d.comb += taken.eq(slot.valid & slot.rows[0])
+        bank = delay(m, slot.bank, 1, "bank")
+        sigma_bank = delay(m, bank, pe.v_latency - 1, "sigma_bank")
+        sub = delay(m, slot.sigma, pe.v_latency, "sub")
+        add = delay(m, taken, pe.s_latency - 1, "add")
+        last = delay(m, taken & slot.last, pe.s_latency - 1, "last")
+        psum_read = delay(m, slot.psum, pe.s_latency, "psum_read")
+        emit = delay(m, last, pe.product_latency - pe.s_latency + 1, "emit")
+        first = delay(m, slot.first, pe.product_latency, "first")
+        write = delay(m, emit, 1, "write")
+        psum_write = delay(m, psum_read, pe.result_latency - pe.s_latency, "psum_write")
+        final = delay(m, taken & slot.last & slot.final, pe.result_latency, "final")
+        out = delay(m, slot.out, pe.result_latency, "out")
+        for index, element in enumerate(self._pes):
+            m.submodules[f"pe{index}"] = element
+            m.d.comb += [
+                element.slice_i.eq(self.slice_i[index]), self.slice_o[index].eq(element.slice_o),
+                element.mult_i.eq(self.mult_i[index]), self.mult_o[index].eq(element.mult_o),
+                element.w_step.eq(self.w_step), element.w_addr.eq(self.w_addr),
+                element.w_data.eq(self.w_data), element.bank_i.eq(bank),
+                element.sigma_i.eq(self.sigma[sigma_bank]), element.sub_i.eq(sub),
+                element.acc_en_i.eq(add), element.last_i.eq(last),
+                element.raddr_i.eq(psum_read), element.first_i.eq(first),
+                element.emit_i.eq(emit), element.we_i.eq(write), element.waddr_i.eq(psum_write),
+            ]
+        self._drain(m, final, out)
+        return m
+
+    def _drain(self, m, final, out):
+        """Results of one channel go to the output buffer, ``drain`` columns per cycle."""
+        config = self._config
+        m.submodules.buffer = buffer = Memory(shape=config.out_word_bits, init=[],
+                                              depth=config.out_depth)
+        write, read = buffer.write_port(), buffer.read_port()
+        m.d.comb += [read.addr.eq(self.read_addr), self.read_data.eq(read.data)]
+        words = Array(Cat(pe.result_o[1:] for pe in self._pes[i:i + config.drain])
+                      for i in range(0, config.cols, config.drain))
+        count = Signal(range(max(config.drain_slots, 2)))
+        target = Signal.like(out)
+        with m.If(final):
+            m.d.comb += [write.en.eq(1), write.addr.eq(out), write.data.eq(words[0])]
+            m.d.sync += [count.eq(config.drain_slots - 1), target.eq(out + 1)]
+        with m.Elif(count != 0):
+            m.d.comb += [write.en.eq(1), write.addr.eq(target),
+                         write.data.eq(words[config.drain_slots - count])]
+            m.d.sync += [count.eq(count - 1), target.eq(target + 1)]

@@ -1,0 +1,148 @@
+"""Store engine: output buffers to memory."""
+
+from amaranth import *
+from amaranth.lib import data, wiring
+from amaranth.lib.fifo import SyncFIFO
+from amaranth.lib.wiring import In, Out
+
+from hw.axi import burst_length, instruction_layout
+from hw.load import QUEUE_DEPTH
+
+__all__ = ["StoreEngine"]
+
+DATA_DEPTH = 8
+
+
+class StoreEngine(wiring.Component):
+    """Executes ``store`` instructions in order; instructions overlap.
+
+    Addresses are issued one burst every two cycles, up to ``config.outstanding`` unanswered. Data
+    follow at one beat per cycle; the first is offered at most 4 cycles after its address.
+
+    Members
+    -------
+    instr, instr_valid, instr_ready : instruction with its addresses resolved
+    stop : issue no further burst
+    ready, take : ``out_ready`` tokens; give : ``out_free`` tokens, when a store is answered
+    read_addr, read_row : output buffer read; ``read_data`` is the word one cycle later
+    idle : nothing queued or in flight; quiet : no burst unanswered
+    error : a burst was answered with an error
+    beat, wait : events for the counters
+    """
+
+    def __init__(self, config):
+        self._config = config
+        bits = config.memory_bits
+        super().__init__({
+            "instr": In(instruction_layout("store")), "instr_valid": In(1), "instr_ready": Out(1),
+            "stop": In(1), "ready": In(1), "take": Out(1), "give": Out(1),
+            "read_addr": Out(16), "read_row": Out(8), "read_data": In(config.out_word_bits),
+            "awaddr": Out(32), "awlen": Out(8), "awvalid": Out(1), "awready": In(1),
+            "wdata": Out(bits), "wlast": Out(1), "wvalid": Out(1), "wready": In(1),
+            "bresp": In(2), "bvalid": In(1),
+            "idle": Out(1), "quiet": Out(1), "error": Out(1), "beat": Out(1), "wait": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self._config
+        layout = instruction_layout("store")
+        m.submodules.queue = queue = SyncFIFO(width=layout.size, depth=QUEUE_DEPTH)
+        m.submodules.pump = pump = SyncFIFO(width=layout.size, depth=QUEUE_DEPTH)
+        m.submodules.lengths = lengths = SyncFIFO(width=9, depth=config.outstanding)
+        m.submodules.answers = answers = SyncFIFO(width=1, depth=config.outstanding)
+        head = data.View(layout, queue.r_data)
+        outstanding = Signal(range(config.outstanding + 1))
+        issued = Signal()
+        m.d.sync += outstanding.eq(outstanding + issued - self.bvalid)
+        m.d.comb += [
+            queue.w_data.eq(self.instr), queue.w_en.eq(self.instr_valid),
+            self.instr_ready.eq(queue.w_rdy), pump.w_data.eq(head),
+            issued.eq(self.awvalid & self.awready),
+            self.quiet.eq((outstanding == 0) & ~self.awvalid),
+        ]
+
+        row_address, address = Signal(32), Signal(32)
+        stride, rows = Signal(32), Signal(8)
+        beats, remaining, length = Signal(16), Signal(16), Signal(9)
+        signal = Signal()
+        end_of_row, end = Signal(), Signal()
+        m.d.comb += [
+            self.awaddr.eq(address), self.awlen.eq(length - 1),
+            end_of_row.eq(remaining == length), end.eq(end_of_row & (rows == 1)),
+            lengths.w_data.eq(length), lengths.w_en.eq(issued),
+            answers.w_data.eq(end & signal), answers.w_en.eq(issued),
+        ]
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.comb += self.idle.eq(~queue.r_rdy & ~pump.r_rdy & (outstanding == 0))
+                with m.If(queue.r_rdy & pump.w_rdy & ~self.stop):
+                    m.d.comb += self.wait.eq(head.wait & ~self.ready)
+                    with m.If(~self.wait):
+                        m.d.comb += [queue.r_en.eq(1), pump.w_en.eq(1), self.take.eq(head.wait)]
+                        m.d.sync += [address.eq(head.dram), row_address.eq(head.dram),
+                                     stride.eq(head.stride), rows.eq(head.rows),
+                                     beats.eq(head.beats), remaining.eq(head.beats),
+                                     signal.eq(head.signal)]
+                        m.next = "SPLIT"
+            with m.State("SPLIT"):
+                with m.If(~self.stop):
+                    m.d.sync += length.eq(burst_length(config, address, remaining))
+                    m.next = "ADDRESS"
+            with m.State("ADDRESS"):
+                m.d.comb += self.awvalid.eq(outstanding != config.outstanding)
+                with m.If(issued):
+                    m.d.sync += [address.eq(address + length * config.beat_bytes),
+                                 remaining.eq(remaining - length)]
+                    m.next = "SPLIT"
+                    with m.If(end_of_row):
+                        m.d.sync += [address.eq(row_address + stride),
+                                     row_address.eq(row_address + stride),
+                                     remaining.eq(beats), rows.eq(rows - 1)]
+                    with m.If(end):
+                        m.next = "IDLE"
+
+        m.d.comb += [
+            answers.r_en.eq(self.bvalid), self.give.eq(self.bvalid & answers.r_data),
+            self.error.eq(self.bvalid & (self.bresp != 0)),
+        ]
+        self._pump(m, data.View(layout, pump.r_data), pump)
+        self._send(m, lengths)
+        return m
+
+    def _pump(self, m, job, pump):
+        """Read the rows of ``job`` beat by beat into the data queue."""
+        config = self._config
+        m.submodules.beats = beats = SyncFIFO(width=config.memory_bits, depth=DATA_DEPTH)
+        parts = config.out_word_bits // config.memory_bits
+        part_bits = parts.bit_length() - 1
+        row, index = Signal(8), Signal(16)
+        reading, part = Signal(), Signal(range(max(parts, 2)))
+        end_of_row = index == job.beats - 1
+        go = Signal()
+        m.d.comb += [
+            go.eq(pump.r_rdy & (beats.level + reading < DATA_DEPTH)),
+            self.read_addr.eq(job.out + (index >> part_bits)), self.read_row.eq(row),
+            pump.r_en.eq(go & end_of_row & (row == job.rows - 1)),
+            beats.w_en.eq(reading), beats.w_data.eq(self.read_data.word_select(
+                part, config.memory_bits)),
+        ]
+        m.d.sync += [reading.eq(go), part.eq(index[:part_bits])]
+        with m.If(go):
+            m.d.sync += index.eq(index + 1)
+            with m.If(end_of_row):
+                m.d.sync += [index.eq(0), row.eq(Mux(row == job.rows - 1, 0, row + 1))]
+        m.d.comb += self.wdata.eq(beats.r_data)
+        self._beats = beats
+
+    def _send(self, m, lengths):
+        """Offer beats on the bus, ``last`` by the bursts' lengths."""
+        beats, sent = self._beats, Signal(9)
+        m.d.comb += [
+            self.wvalid.eq(beats.r_rdy & lengths.r_rdy),
+            self.wlast.eq(sent == lengths.r_data - 1),
+            self.beat.eq(self.wvalid & self.wready),
+            beats.r_en.eq(self.beat), lengths.r_en.eq(self.beat & self.wlast),
+        ]
+        with m.If(self.beat):
+            m.d.sync += sent.eq(Mux(self.wlast, 0, sent + 1))

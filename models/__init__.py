@@ -1,0 +1,1 @@
+"""Number formats, quantizers, integer golden functions and reference executors."""

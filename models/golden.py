@@ -1,0 +1,88 @@
+"""The matrix product, exactly: integers in, integers out, no rounding anywhere.
+
+    y[m, n] = sum_g ( scale[n, g] * sum_{k in g} w[n, k] * a[m, k]
+                      + offset[n, g] * sum_{k in g} a[m, k] )
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from models.matrix import QuantizedMatrix
+
+_FLOAT64_EXACT = 1 << 53
+_INT64_SAFE = 1 << 62
+
+
+def _activations(a: ArrayLike, qm: QuantizedMatrix) -> NDArray[np.int64]:
+    """``a`` as int64 [M, k_logical]."""
+    array = np.asarray(a)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"activations must be integers, not {array.dtype}")
+    if array.ndim != 2 or array.shape[1] not in (qm.k_logical, qm.k):
+        raise ValueError(f"activations must be [M, {qm.k_logical}], not {array.shape}")
+    if array[:, qm.k_logical:].any():
+        raise ValueError(f"activations from column {qm.k_logical} on are padding and must be 0")
+    if array.size and (int(array.max()) > 32767 or int(array.min()) < -32768):
+        raise ValueError("activations must fit 16 bits, not "
+                         f"{int(array.min())}...{int(array.max())}")
+    return array[:, :qm.k_logical].astype(np.int64)
+
+
+def _bound(qm: QuantizedMatrix, most: int) -> int:
+    """No sum of products of activations within +-``most``, in any order, is greater."""
+    return int(np.abs(qm.effective).sum(axis=1).max()) * most
+
+
+def mpgemm_reference(a: ArrayLike, qm: QuantizedMatrix) -> NDArray[np.int64]:
+    """The definition term by term in int64. Same contract as :func:`mpgemm`."""
+    a = _activations(a, qm)
+    if _bound(qm, int(np.abs(a).max(initial=0))) >= _INT64_SAFE:
+        raise OverflowError("sums of this matrix and these activations do not fit int64")
+    y = np.zeros((a.shape[0], qm.n), dtype=np.int64)
+    for g in range(qm.groups):
+        first, last = g * qm.group_size, min((g + 1) * qm.group_size, qm.k_logical)
+        part = a[:, first:last]
+        y += qm.scale[:, g] * (part @ qm.weights[:, first:last].T)
+        y += qm.offset[:, g] * part.sum(axis=1)[:, None]
+    return y
+
+
+def mpgemm(a: ArrayLike, qm: QuantizedMatrix) -> NDArray[np.int64]:
+    """``y`` of the module's formula, int64 [M, N], exact.
+
+    ``a`` is integer [M, k_logical], 16 bits at most, or [M, K] with zeros in the padding.
+    ``OverflowError`` if a sum might not fit int64, which takes activations of more than eight
+    bits and scales near their limit.
+    """
+    integers = _activations(a, qm)
+    bound = _bound(qm, int(np.abs(integers).max(initial=0)))
+    if bound >= _FLOAT64_EXACT:
+        return mpgemm_reference(integers, qm)
+    # Products and partial sums are integers below 2**53: float64 holds them in any order.
+    weights = qm.effective[:, :qm.k_logical].astype(np.float64)
+    return (integers.astype(np.float64) @ weights.T).astype(np.int64)
+
+
+def accumulator_bound(qm: QuantizedMatrix, act_bits: int = 8) -> NDArray[np.int64]:
+    """Greatest ``|y|`` of each channel, int64 [N], over all activations of ``act_bits`` bits.
+
+    It is reached by some activations, and no partial sum of whole groups, in any order, exceeds
+    it. An accumulator of ``b`` bits holds channel ``n`` when the bound is below ``2**(b-1)``.
+    """
+    if not 1 <= act_bits <= 16:
+        raise ValueError(f"act_bits must be 1 to 16, not {act_bits!r}")
+    low, high = 1 << (act_bits - 1), (1 << (act_bits - 1)) - 1
+    if _bound(qm, low) >= _INT64_SAFE:
+        raise OverflowError("the accumulator bound of this matrix does not fit int64")
+    up = np.where(qm.effective > 0, qm.effective, 0).sum(axis=1)
+    down = np.where(qm.effective < 0, -qm.effective, 0).sum(axis=1)
+    bound: NDArray[np.int64] = np.maximum(up * high + down * low, up * low + down * high)
+    return bound
+
+
+def dequantize_output(y: ArrayLike, qm: QuantizedMatrix, sx: ArrayLike,
+                      bias: ArrayLike | None = None) -> NDArray[np.float64]:
+    """``(sx[m] * channel_scale[n]) * y[m, n] + bias[n]``, float64 [M, N], in that order."""
+    scales = np.multiply.outer(np.asarray(sx, dtype=np.float64), qm.channel_scale)
+    out: NDArray[np.float64] = scales * np.asarray(y)
+    return out if bias is None else out + np.asarray(bias, dtype=np.float64)

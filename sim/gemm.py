@@ -1,0 +1,59 @@
+"""One GEMM end to end in simulation: memory image, RTL run, comparison."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hw.isa import Node
+from hw.kernel import Regions, gemm_program, program_bytes
+from hw.pack import PackedWeights, pack_activations, unpack_outputs
+from hw.plan import PAGE, Plan
+from sim.verilated import Memory, RunResult, SimulationError, run
+
+__all__ = ["Layout", "layout", "run_gemm"]
+
+
+def _align(value: int) -> int:
+    return -(-value // PAGE) * PAGE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """Where one GEMM lies in memory."""
+    plan: Plan
+    regions: Regions
+    program: tuple[Node, ...]
+    code: bytes
+    size: int
+
+
+def layout(plan: Plan) -> Layout:
+    """Program at 0, then weights, scales, activations and outputs, each on a page of its own."""
+    start = _align(plan.machine.program_depth * 32)
+    sizes = (plan.weight_bytes, plan.scale_bytes, plan.act_bytes, plan.out_bytes)
+    places = []
+    for size in sizes:
+        places.append(start)
+        start = _align(start + size)
+    regions = Regions(weights=places[0], scales=places[1], acts=places[2], outputs=places[3])
+    program = gemm_program(plan, regions)
+    return Layout(plan=plan, regions=regions, program=program,
+                  code=program_bytes(program, plan.machine), size=start)
+
+
+def run_gemm(where: Layout, packed: PackedWeights, a: NDArray[np.integer],
+             memory: Memory = Memory(), say=lambda text: None
+             ) -> tuple[NDArray[np.int64], RunResult]:
+    """Accumulators int64 [m, n] from the RTL, and its counters."""
+    plan, regions = where.plan, where.regions
+    image = np.zeros(where.size, dtype=np.uint8)
+    for address, data in ((0, where.code), (regions.weights, packed.weights),
+                          (regions.scales, packed.scales),
+                          (regions.acts, pack_activations(plan, a))):
+        image[address:address + len(data)] = np.frombuffer(data, dtype=np.uint8)
+    result = run(plan.machine, image, program=0, length=len(where.code) // 32,
+                 dump=(regions.outputs, plan.out_bytes), memory=memory, say=say)
+    if result.error:
+        raise SimulationError(f"the machine stopped: {result.error}")
+    return unpack_outputs(plan, result.dump, packed.correction), result

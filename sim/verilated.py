@@ -1,0 +1,149 @@
+"""Full-speed simulation: the core's Verilog compiled by Verilator, with a memory model inside.
+
+The compiled model is cached by the content of its Verilog, the harness and the tools' versions.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hw.config import Machine
+from hw.control import COUNTER_NAMES, COUNTERS, Status
+from hw.core import core_verilog
+from models.fetch import cache_dir
+
+__all__ = ["Memory", "RunResult", "SimulationError", "build", "run", "verilator_environment"]
+
+HARNESS = Path(__file__).with_name("harness.cpp")
+COMPILE_FLAGS = ("-O2",)
+
+
+class SimulationError(RuntimeError):
+    """The simulation could not be built or did not end well. One line, for people."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """Memory behind the core: one half-duplex bus of the core's width.
+
+    latency : cycles from a burst's address to its first beat, at least 8
+    interval : cycles per beat
+    """
+    latency: int = 32
+    interval: int = 1
+
+    def __post_init__(self) -> None:
+        if not 8 <= self.latency <= 10_000 or not 1 <= self.interval <= 64:
+            raise ValueError(f"memory latency must be within 8…10000 cycles and interval within "
+                             f"1…64, not {self.latency} and {self.interval}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """Counters and the dumped memory of one run."""
+    counters: dict[str, int]
+    status: int
+    simulated_cycles: int
+    dump: bytes
+
+    @property
+    def error(self) -> str | None:
+        """The machine's error, or None."""
+        code = self.status >> 8 & 15
+        return Status.codes.get(code, f"code {code}") if self.status & Status.ERROR else None
+
+    @property
+    def engines(self) -> dict[str, dict[str, int]]:
+        return {engine: {name: self.counters[f"{engine}_{name}"] for name in names}
+                for engine, names in COUNTERS.items()}
+
+
+def verilator_environment() -> dict[str, str]:
+    """Environment in which the packaged Verilator runs, whatever else is installed."""
+    spec = importlib.metadata.distribution("verilator")
+    root = Path(str(spec.locate_file("verilator")))
+    if not (root / "bin").is_dir():
+        raise SimulationError("the verilator package is incomplete; run make setup again")
+    path = os.pathsep.join([str(root / "bin"), str(Path(sys.executable).parent),
+                            os.environ.get("PATH", "")])
+    # Large models are split, and the make file then includes the precompiled header wrongly.
+    return {**os.environ, "VERILATOR_ROOT": str(root), "PATH": path,
+            "MAKEFLAGS": f"-j{os.cpu_count() or 1} CFG_CXXFLAGS_PCH_I=-include"}
+
+
+def build(machine: Machine, say=lambda text: None) -> Path:
+    """The simulator of ``machine``: compiled on first use, then from the cache."""
+    verilog = core_verilog(machine.replace(fabric="generic"))
+    key = hashlib.sha256()
+    for part in (verilog, HARNESS.read_text(), importlib.metadata.version("verilator"),
+                 " ".join(COMPILE_FLAGS)):
+        key.update(part.encode() + b"\0")
+    target = cache_dir() / "sim" / key.hexdigest()[:32]
+    program = target / "harness"
+    if program.is_file():
+        return program
+    say(f"compiling the simulator of {machine.name} (once)")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix="build-") as scratch:
+        source = Path(scratch) / "bitwright.v"
+        source.write_text(verilog)
+        command = ["verilator_bin", "--cc", "--exe", "--build", "-O3", "--x-assign", "fast",
+                   "--x-initial", "fast", "-Wno-fatal", "-Wno-lint", "--no-assert",
+                   "--top-module", "bitwright", "-Mdir", "obj", "-o", "harness",
+                   "-CFLAGS", f"{' '.join(COMPILE_FLAGS)} -DCOUNTERS={len(COUNTER_NAMES)}",
+                   str(source), str(HARNESS)]
+        done = subprocess.run(command, cwd=scratch, env=verilator_environment(), text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        if done.returncode:
+            tail = done.stdout.strip().splitlines()[-15:]
+            raise SimulationError("Verilator could not compile the core:\n" + "\n".join(tail))
+        staged = Path(scratch) / "staged"
+        staged.mkdir()
+        shutil.copy2(Path(scratch) / "obj" / "harness", staged / "harness")
+        try:
+            staged.rename(target)
+        except OSError:
+            if not program.is_file():  # another process was first otherwise
+                raise
+    return program
+
+
+def run(machine: Machine, image: bytes | NDArray[np.uint8], *, program: int, length: int,
+        dump: tuple[int, int], memory: Memory = Memory(), max_cycles: int = 2_000_000_000,
+        fault: int = -1, say=lambda text: None) -> RunResult:
+    """Run the program at byte address ``program`` (``length`` instructions) over ``image``.
+
+    ``dump`` is the (address, bytes) returned. ``fault`` is the address of a beat that the memory
+    answers with an error. Raises :class:`SimulationError` if the machine does not end within
+    ``max_cycles``; an error it reports itself is in the result.
+    """
+    simulator = build(machine, say)
+    data = bytes(image)
+    with tempfile.TemporaryDirectory(prefix="bitwright-") as scratch:
+        image_path, dump_path = Path(scratch) / "image", Path(scratch) / "dump"
+        with image_path.open("wb") as file:
+            file.write(len(data).to_bytes(8, "little"))
+            file.write(data)
+        arguments = [str(image_path), str(dump_path), *map(str, (
+            *dump, program, length, memory.latency, memory.interval, max_cycles, fault))]
+        done = subprocess.run([str(simulator), *arguments], capture_output=True, text=True)
+        if done.returncode:
+            raise SimulationError(f"simulator failed: {done.stderr.strip() or done.returncode}")
+        report = json.loads(done.stdout)
+        if report["status"] & Status.BUSY:
+            raise SimulationError(f"the machine is still busy after {max_cycles} cycles")
+        if report["identity"] != machine.identity():
+            raise SimulationError("the simulator belongs to another machine description")
+        return RunResult(counters=dict(zip(COUNTER_NAMES, report["counters"], strict=True)),
+                         status=report["status"], simulated_cycles=report["simulated_cycles"],
+                         dump=dump_path.read_bytes())

@@ -1,0 +1,169 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.formats import DATATYPES, datatype
+from models.golden import accumulator_bound, dequantize_output, mpgemm, mpgemm_reference
+from models.matrix import QuantizedMatrix
+from models.quantize import quantize_activations, quantize_weights
+
+
+def random_matrix(rng, name, n, k_logical, group, *, offsets=True, shift_max=15, mantissa_max=2047):
+    """Not what a quantizer would make: every field takes any value it may."""
+    dt = datatype(name)
+    groups = -(-k_logical // group)
+    size = (n, groups)
+    both = dict(
+        offset_mantissa=rng.integers(-mantissa_max - 1, mantissa_max + 1, size).astype(np.int16),
+        offset_shift=rng.integers(0, shift_max + 1, size).astype(np.uint8)) if offsets else {}
+    return QuantizedMatrix(
+        datatype=dt, group_size=group, k_logical=k_logical,
+        codes=rng.choice(np.array(dt.codes, dtype=np.uint8), (n, groups * group)),
+        scale_mantissa=rng.integers(0, mantissa_max + 1, size).astype(np.int16),
+        scale_shift=rng.integers(0, shift_max + 1, size).astype(np.uint8),
+        channel_scale=rng.uniform(0.1, 2, n), **both)
+
+
+def by_hand(a, qm):
+    """The formula in Python integers, one element at a time."""
+    def weight(n, k):
+        g = k // qm.group_size
+        scaled = int(qm.scale_mantissa[n, g]) * 2 ** int(qm.scale_shift[n, g])
+        value = scaled * qm.datatype.values[qm.codes[n, k]]
+        if qm.offset_mantissa is not None:
+            value += int(qm.offset_mantissa[n, g]) * 2 ** int(qm.offset_shift[n, g])
+        return value
+
+    return [[sum(weight(n, k) * int(row[k]) for k in range(qm.k_logical)) for n in range(qm.n)]
+            for row in a]
+
+
+@settings(deadline=None, max_examples=60)
+@given(name=st.sampled_from(list(DATATYPES)), m=st.integers(1, 4), n=st.integers(1, 4),
+       k=st.integers(1, 12), group=st.integers(1, 12), offsets=st.booleans(),
+       seed=st.integers(0, 2**32 - 1))
+def test_both_paths_follow_the_definition(name, m, n, k, group, offsets, seed):
+    rng = np.random.default_rng(seed)
+    qm = random_matrix(rng, name, n, k, group, offsets=offsets)
+    a = rng.integers(-128, 128, (m, k))
+    expected = by_hand(a, qm)
+    assert mpgemm_reference(a, qm).tolist() == expected
+    y = mpgemm(a, qm)
+    assert y.tolist() == expected and y.dtype == np.int64 and y.shape == (m, n)
+    padded = np.pad(a, ((0, 0), (0, qm.k - k)))
+    assert mpgemm(padded, qm).tolist() == expected
+
+
+@pytest.mark.parametrize("name", DATATYPES)
+def test_paths_agree_on_a_layer(name):
+    rng = np.random.default_rng(seed=1)
+    qm = quantize_weights(rng.normal(size=(96, 200)), name, group_size=64)
+    a = rng.integers(-128, 128, (17, 200), dtype=np.int8)
+    assert np.array_equal(mpgemm(a, qm), mpgemm_reference(a, qm))
+
+
+def test_beyond_float64_the_integer_path_answers():
+    rng = np.random.default_rng(seed=2)
+    qm = random_matrix(rng, "int8", 2, 96, 32)
+    for field, value in (("scale_mantissa", 2047), ("scale_shift", 15), ("offset_mantissa", 2047),
+                         ("offset_shift", 15), ("codes", 127)):
+        getattr(qm, field)[:] = value
+    for field, value in (("scale_mantissa", 1), ("scale_shift", 0), ("offset_mantissa", 0)):
+        getattr(qm, field)[:, 0] = value  # the first group's sum is odd
+    a = np.full((1, 96), 32767, dtype=np.int16)
+    a[0, 0] = 32766
+    expected = (127 * (32766 + 31 * 32767)) + 64 * 32767 * (2047 * 128 << 15)
+    assert expected > 2**53 and expected % 2
+    assert mpgemm(a, qm).tolist() == [[expected] * 2]
+
+
+def test_beyond_int64_is_an_overflow_error():
+    n, k = 1, 1 << 15
+    ones = np.ones((n, 1))
+    qm = QuantizedMatrix(
+        datatype=datatype("int8"), group_size=k, codes=np.full((n, k), 128, np.uint8),
+        scale_mantissa=(ones * 2047).astype(np.int16), scale_shift=(ones * 15).astype(np.uint8),
+        channel_scale=np.ones(n))
+    a = np.full((1, k), -32768, dtype=np.int16)
+    for run in (mpgemm, mpgemm_reference):
+        with pytest.raises(OverflowError, match="do not fit int64"):
+            run(a, qm)
+    with pytest.raises(OverflowError, match="does not fit int64"):
+        accumulator_bound(qm, 16)
+    assert mpgemm(a[:, :] // 4096, qm).tolist() == [[-8 * -128 * (2047 << 15) * k]]
+
+
+def test_no_tokens():
+    qm = quantize_weights(np.ones((3, 4)), "int4")
+    assert mpgemm(np.zeros((0, 4), np.int8), qm).shape == (0, 3)
+
+
+@pytest.mark.parametrize("a, error, message", [
+    (np.zeros((1, 4)), TypeError, "must be integers, not float64"),
+    (np.zeros((1, 4), bool), TypeError, "must be integers, not bool"),
+    (np.zeros((1, 5), int), ValueError, r"must be \[M, 4\], not \(1, 5\)"),
+    (np.zeros(4, int), ValueError, r"must be \[M, 4\], not \(4,\)"),
+    (np.ones((1, 6), int), ValueError, "from column 4 on are padding"),
+    (np.full((1, 4), 32768), ValueError, "must fit 16 bits"),
+    (np.full((1, 4), -32769), ValueError, "must fit 16 bits"),
+])
+def test_refused_activations(a, error, message):
+    qm = quantize_weights(np.ones((2, 4)), "int4", group_size=3)
+    for run in (mpgemm, mpgemm_reference):
+        with pytest.raises(error, match=message):
+            run(a, qm)
+
+
+def adversary(qm, n, act_bits, sign):
+    """The activations that drive channel ``n`` furthest in one direction."""
+    low, high = -(1 << (act_bits - 1)), (1 << (act_bits - 1)) - 1
+    return np.where(sign * qm.effective[n, :qm.k_logical] > 0, high, low)[None]
+
+
+@settings(deadline=None, max_examples=60)
+@given(name=st.sampled_from(list(DATATYPES)), n=st.integers(1, 4), k=st.integers(1, 12),
+       group=st.integers(1, 12), offsets=st.booleans(), act_bits=st.sampled_from([1, 4, 8, 16]),
+       seed=st.integers(0, 2**32 - 1))
+def test_accumulator_bound_is_reached_and_never_passed(
+        name, n, k, group, offsets, act_bits, seed):
+    rng = np.random.default_rng(seed)
+    qm = random_matrix(rng, name, n, k, group, offsets=offsets)
+    bound = accumulator_bound(qm, act_bits)
+    assert bound.dtype == np.int64 and bound.shape == (n,)
+    for i in range(n):
+        extremes = [abs(by_hand(adversary(qm, i, act_bits, sign), qm)[0][i]) for sign in (1, -1)]
+        assert max(extremes) == bound[i]
+    low = -(1 << (act_bits - 1))
+    a = rng.integers(low, -low, (6, k))
+    a[0], a[1] = low, -low - 1
+    for stop in range(group, qm.k + 1, group):  # partial sums, group after group
+        assert (np.abs(mpgemm(np.where(np.arange(k) < stop, a, 0), qm)) <= bound).all()
+
+
+def test_bound_by_hand():
+    qm = quantize_weights([[-8.0, 7.0]], "int4")
+    assert accumulator_bound(qm, 8).tolist() == [8 * 128 + 7 * 127]
+    assert accumulator_bound(qm, 4).tolist() == [8 * 8 + 7 * 7]
+    for bits in (0, 17):
+        with pytest.raises(ValueError, match=f"act_bits must be 1 to 16, not {bits}"):
+            accumulator_bound(qm, bits)
+
+
+def test_dequantized_output_is_the_product_of_the_dequantized():
+    rng = np.random.default_rng(seed=3)
+    qm = quantize_weights(rng.normal(size=(5, 30)), "int4", group_size=8, asymmetric=True)
+    a, sx = quantize_activations(rng.normal(size=(4, 30)))
+    bias = rng.normal(size=5)
+    out = dequantize_output(mpgemm(a, qm), qm, sx, bias)
+    expected = (a * sx[:, None]) @ qm.dequantize().T + bias
+    assert out.dtype == np.float64
+    np.testing.assert_allclose(out, expected, rtol=1e-12, atol=1e-12)
+    assert np.array_equal(dequantize_output(mpgemm(a, qm), qm, sx, np.zeros(5)),
+                          dequantize_output(mpgemm(a, qm), qm, sx))
+
+
+def test_output_order_of_operations():
+    qm = quantize_weights([[1.0]], "int8")
+    y, sx, sw = np.array([[12345]]), np.array([0.1]), float(qm.channel_scale[0])
+    assert dequantize_output(y, qm, sx, [0.3])[0, 0] == (0.1 * sw) * 12345 + 0.3
