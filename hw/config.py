@@ -64,7 +64,7 @@ class Machine:
     scale_depth: int = 512
     psum_depth: int = 64
     out_depth: int = 64
-    program_depth: int = 256
+    program_depth: int = 512
     outstanding: int = 4
 
     def __post_init__(self) -> None:
@@ -90,6 +90,7 @@ class Machine:
             raise MachineError(f"k_tile={self.k_tile} must be a multiple of 4, the activations "
                                "of one table")
         self._power_of_two("tables")
+        self._power_of_two("rows")  # beats of an activation word are addressed by bits
         if self.tables % self.builders:
             raise MachineError(f"builders={self.builders} must divide the {self.tables} tables of "
                                f"k_tile={self.k_tile}")
@@ -275,7 +276,7 @@ PRESETS: dict[str, Machine] = {preset.name: preset for preset in (
     Machine(name="tiny"),
     Machine(name="icebreaker", rows=1, cols=2, k_tile=16, builders=1, table="mux", fabric="ice40",
             memory_bits=16, weight_depth=1024, act_depth=512, scale_depth=512, psum_depth=64,
-            out_depth=64, program_depth=64),
+            out_depth=64, program_depth=512),
     _ulx3s("ulx3s-12f", 4, 4, weight_depth=1024, act_depth=256, scale_depth=512, psum_depth=256,
            out_depth=256),
     _ulx3s("ulx3s-85f", 8, 8, weight_depth=2048, act_depth=1024, scale_depth=1024, psum_depth=512,

@@ -41,7 +41,8 @@ class Core(wiring.Component):
         m.submodules.dispatch, m.submodules.load = clear(dispatch), clear(load)
         m.submodules.execute, m.submodules.store = clear(execute), clear(store)
         for name, queue in zip(Queue.names, queues, strict=True):
-            m.submodules[f"queue_{name}"] = clear(queue)
+            # A program brings its own credits: what the one before left would double them.
+            m.submodules[f"queue_{name}"] = ResetInserter(control.clear | control.start)(queue)
         w_ready, a_ready, w_free, a_free, out_ready, out_free = queues
 
         for name, member in AXI4_LITE_PORTS.items():

@@ -98,8 +98,8 @@ class Ecp5Adders(GenericAdders):
         heads = [adder for adder in odd if adder[1]]
         tails = [adder for adder in odd if not adder[1]]
         yield from ([adder] for adder in self._adders if len(adder[0]) % 2 == 0)
-        for tail in tails:
-            yield [heads.pop(), tail] if heads else [tail]
+        for tail in tails:  # behind the shortest head, whose slack the longer chain costs least
+            yield [heads.pop(0), tail] if heads else [tail]
         for i in range(0, len(heads), 2):
             yield heads[i:i + 2]
 
@@ -171,7 +171,7 @@ class Table(wiring.Component):
 
 
 class Multiplier(wiring.Component):
-    """``p = S * M``, signed, exact, 2 cycles after S and M; built for the full speed of a DSP block.
+    """``p = S * M``, signed, exact, 2 cycles after S and M: every register of a DSP block in use.
 
     Members
     -------

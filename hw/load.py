@@ -57,7 +57,8 @@ class LoadEngine(wiring.Component):
         m.submodules.queue = queue = SyncFIFO(width=layout.size, depth=QUEUE_DEPTH)
         pending_layout = data.StructLayout({"sram": 24, "beats": 24, "target": 2, "broadcast": 1,
                                             "signal": 1})
-        m.submodules.pending = pending = SyncFIFO(width=pending_layout.size, depth=QUEUE_DEPTH)
+        m.submodules.pending = pending = SyncFIFO(width=pending_layout.size,
+                                                depth=config.outstanding + 2)
         outstanding = Signal(range(config.outstanding + 1))
         issued, done = Signal(), Signal()
         m.d.sync += outstanding.eq(outstanding + issued - done)

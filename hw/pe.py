@@ -20,7 +20,7 @@ class LutPE(wiring.Component):
         sum   (first_i ? 0 : psum[raddr_i]) + S * mult   if emit_i
 
     One slot per cycle, never stalls. Everything is two's complement and wraps; ``config`` gives
-    widths that hold every sum of a digit of 4 planes. No register but ``acc`` depends on reset.
+    widths that hold every sum of a digit of 4 planes. Reset clears ``acc`` and nothing else.
 
     Timing, in cycles after ``slice_i`` of the slot, L = ``config.levels``:
 
@@ -141,10 +141,10 @@ class LutPE(wiring.Component):
         w = delayed(adders.sigma(config.levels, nodes[0], self.sigma_i, signs[0], self.sub_i), "w")
         g = delayed(signs[0], "g")
 
-        acc = Signal(signed(config.acc_bits))
+        acc = Signal(signed(config.acc_bits), reset_less=True)
         total = adders.accumulate(acc, w, g)
         last = Signal()
-        m.d.comb += last.eq(self.acc_en_i & self.last_i)
+        m.d.comb += last.eq(self.acc_en_i & self.last_i | ResetSignal())
         with m.If(last):
             m.d.sync += acc.eq(0)
         with m.Elif(self.acc_en_i):

@@ -48,7 +48,7 @@ class StoreEngine(wiring.Component):
         config = self._config
         layout = instruction_layout("store")
         m.submodules.queue = queue = SyncFIFO(width=layout.size, depth=QUEUE_DEPTH)
-        m.submodules.pump = pump = SyncFIFO(width=layout.size, depth=QUEUE_DEPTH)
+        m.submodules.pump = pump = SyncFIFO(width=layout.size, depth=config.outstanding + 2)
         m.submodules.lengths = lengths = SyncFIFO(width=9, depth=config.outstanding)
         m.submodules.answers = answers = SyncFIFO(width=1, depth=config.outstanding)
         head = data.View(layout, queue.r_data)

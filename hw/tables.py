@@ -114,7 +114,7 @@ class TableFiller(wiring.Component):
     def _entry(self, m, word, sign, out):
         bits = self._config.act_bits
         a = [word[i * bits:(i + 1) * bits].as_signed() for i in range(4)]
-        high, low = Signal(signed(bits + 1)), Signal(signed(bits + 1))
+        high, low = Signal(signed(bits + 1)), Signal(signed(bits + 2))  # low reaches +2^bits
         m.d.sync += [
             high.eq(Mux(sign[2], a[3] + a[2], a[3] - a[2])),
             low.eq(Mux(sign[1], a[1], -a[1]) + Mux(sign[0], a[0], -a[0])),

@@ -21,6 +21,7 @@ from hw.config import Machine
 from hw.control import COUNTER_NAMES, COUNTERS, Status
 from hw.core import core_verilog
 from models.fetch import cache_dir
+from sim.memory import Memory
 
 __all__ = ["Memory", "RunResult", "SimulationError", "build", "run", "verilator_environment"]
 
@@ -30,22 +31,6 @@ COMPILE_FLAGS = ("-O2",)
 
 class SimulationError(RuntimeError):
     """The simulation could not be built or did not end well. One line, for people."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Memory:
-    """Memory behind the core: one half-duplex bus of the core's width.
-
-    latency : cycles from a burst's address to its first beat, at least 8
-    interval : cycles per beat
-    """
-    latency: int = 32
-    interval: int = 1
-
-    def __post_init__(self) -> None:
-        if not 8 <= self.latency <= 10_000 or not 1 <= self.interval <= 64:
-            raise ValueError(f"memory latency must be within 8…10000 cycles and interval within "
-                             f"1…64, not {self.latency} and {self.interval}")
 
 
 @dataclass(frozen=True, kw_only=True)

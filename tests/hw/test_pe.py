@@ -1,221 +1,16 @@
 import numpy as np
 import pytest
-from amaranth.hdl import Value
 from amaranth.sim import Simulator
 
 from hw.config import Machine
 from hw.pe import LutPE
+from tests.hw.slots import TYPES, Stream, encode, exact_digits, int4, stream_tiles
 
 K4 = Machine(rows=1, cols=4, k_tile=4, builders=1, memory_bits=16, psum_depth=8)
 K16 = Machine(rows=1, cols=2, k_tile=16, builders=2, psum_depth=16)
 K64 = Machine(rows=1, cols=2, k_tile=64, builders=4, psum_depth=64)
 
 
-# ---- weights, packed independently of the compiler -----------------------------------------
-class Digit:
-    """Planes of one digit from the top: +-1 vectors; ``sub``: the last one subtracts the sum."""
-    def __init__(self, planes, sub, mult):
-        self.planes, self.sub, self.mult = planes, sub, mult
-
-    def slots(self):
-        for i, beta in enumerate(self.planes):
-            last = i == len(self.planes) - 1
-            yield pack(beta), int(last and self.sub), int(last)
-
-    def constant(self):
-        """What negation by complement adds to S, from the weights alone."""
-        total = 0
-        for i, beta in enumerate(self.planes):
-            sign = (beta[3::4] < 0).astype(int)  # 1: table t is subtracted
-            here = -int(sign[0])
-            for t in range(1, len(sign)):
-                left = sign[t & (t - 1)]
-                here -= (1 - 2 * left) if sign[t] != left else 0
-            if self.sub and i == len(self.planes) - 1:
-                here -= 1 - sign[0]
-            total = 2 * total + here
-        return int(total)
-
-
-def pack(beta):
-    word, signs = 0, [int(b < 0) for b in beta[3::4]]
-    for t, sign in enumerate(signs):
-        x = sum(int(beta[4*t + i] == (-1 if sign else 1)) << i for i in range(3))
-        relative = sign ^ signs[t & (t - 1)] if t else sign
-        word |= (x | relative << 3) << 4*t
-    return word
-
-
-def planes_of(values, bits, negative_top):
-    """+-1 vectors of the bits of ``values``, from the top; of a top bit worth -2^n, the inverse."""
-    planes = [2 * (values >> p & 1) - 1 for p in reversed(range(bits))]
-    return [-planes[0], *planes[1:]] if negative_top else planes
-
-
-def int4(w, scale):
-    return [Digit(planes_of(w, 4, True), True, scale)]
-
-
-def int8(w, scale):
-    return [Digit(planes_of(w >> 4, 4, True), False, scale << 4),
-            Digit(planes_of(w & 15, 4, False), True, scale)]
-
-
-def int2(w, scale):
-    return [Digit(planes_of(w, 2, True), True, scale)]
-
-
-def binary(w, scale):
-    return [Digit([w], False, 2 * scale)]
-
-
-def uint4(w, scale, zero=3):
-    """Asymmetric: scale * w - zero * scale, the offset a slot of its own. 2w = sum of planes + 15."""
-    plus = np.ones_like(w)
-    return [Digit([plus], False, scale * 15 - 2 * zero * scale),
-            Digit(planes_of(w, 4, False), False, scale)]
-
-
-TYPES = {  # coder, lowest, highest code, value of a code
-    "int8": (int8, -128, 127, lambda w: w),
-    "int4": (int4, -8, 7, lambda w: w),
-    "int2": (int2, -2, 1, lambda w: w),
-    "uint4": (uint4, 0, 15, lambda w: w - 3),
-    "binary": (binary, 0, 1, lambda w: 2 * w - 1),
-}
-
-
-def encode(kind, codes, scale):
-    return binary(2 * codes - 1, scale) if kind == "binary" else TYPES[kind][0](codes, scale)
-
-
-def table(a):
-    return [int(a[3] + sum(a[i] if x >> i & 1 else -a[i] for i in range(3))) for x in range(8)]
-
-
-# ---- a stream of slots as one row of port values per cycle ---------------------------------
-class Stream:
-    """Schedules slots and table writes. What no slot asks for is random, but for the enables."""
-    ENABLES = ("w_step", "acc_en_i", "emit_i", "we_i")
-
-    def __init__(self, dut, config, rng, idle=0.2):
-        self.dut, self.config, self.rng, self.idle = dut, config, rng, idle
-        self.at = {}       # cycle -> {port: value}
-        self.results = {}  # cycle -> result_o from here on
-        self.psum = {}
-        self.cycle = 2
-        self.bank = 0
-        self.read_until = [-1, -1]   # last cycle in which a bank is read
-        self.ready = [0, 0]          # first slot that may read it
-        self.written = 0             # first cycle in which the write port is free
-        levels = (config.k_tile // 4).bit_length() - 1
-        assert (dut.s_latency, dut.result_latency) == (levels + 4, levels + 7)
-
-    def put(self, cycle, **ports):
-        row = self.at.setdefault(cycle, {})
-        assert not row.keys() & ports.keys()
-        row.update(ports)
-
-    def load(self, acts):
-        """Write the tables of the next tile into the bank not in use, in a random order."""
-        config, bank = self.config, 1 - self.bank
-        tables = [table(acts[4*t:4*t + 4]) for t in range(config.tables)]
-        cycle = max(self.read_until[bank], self.written)
-        order = [(s, x) for s in range(config.table_steps) for x in range(8)]
-        for s, x in self.rng.permutation(order).tolist():
-            group = tables[s * config.builders:(s + 1) * config.builders]
-            data = sum((t[x] % (1 << config.table_bits)) << i * config.table_bits
-                       for i, t in enumerate(group))
-            self.put(cycle, w_step=1 << s, w_addr=bank << 3 | x, w_data=data)
-            cycle += 1
-        self.written = cycle
-        self.ready[bank] = cycle - 1  # the slot's slice is registered before the table is read
-
-    def switch(self):
-        self.bank = 1 - self.bank
-        self.cycle = max(self.cycle, self.ready[self.bank])
-
-    def digit(self, acts, digit, channel, exact, first, write):
-        """One digit of a channel; ``exact`` is S but for the constant of the complements."""
-        dut = self.dut
-        for word, sub, last in digit.slots():
-            while self.rng.random() < self.idle:
-                self.cycle += 1
-            slot, self.cycle = self.cycle, self.cycle + 1
-            self.read_until[self.bank] = slot + 1
-            self.put(slot, slice_i=word)
-            self.put(slot + 1, bank_i=self.bank)
-            self.put(slot + dut.v_latency, sub_i=sub, **({"sigma_i": sum(acts)} if sub else {}))
-            self.put(slot + dut.v_latency + 1, acc_en_i=1, last_i=last)
-        self.put(slot + dut.s_latency - 1, mult_i=digit.mult)
-        self.put(slot + dut.s_latency, raddr_i=channel)
-        self.put(slot + dut.product_latency, first_i=int(first), emit_i=1)
-        value = (0 if first else self.psum[channel]) + (exact + digit.constant()) * digit.mult
-        value = (value + 2**32) % 2**33 - 2**32
-        self.results[slot + dut.result_latency] = value
-        if write:
-            self.put(slot + dut.result_latency, we_i=1, waddr_i=channel)
-            self.psum[channel] = value
-        return value
-
-    def run(self):
-        dut, rng, ports = self.dut, self.rng, {}
-        for name, member in dut.signature.members.items():
-            if name.endswith("_i") or name.startswith("w_"):
-                ports[name] = Value.cast(getattr(dut, name))
-        length = max(self.at) + 10
-
-        async def bench(ctx):
-            expected = 0
-            for cycle in range(length):
-                row = self.at.get(cycle, {})
-                for name, port in ports.items():
-                    value = row.get(name)
-                    if value is None:
-                        value = int.from_bytes(rng.bytes(32), "little") % (1 << len(port))
-                        value = 0 if name in self.ENABLES else value
-                    ctx.set(port, value)
-                expected = self.results.get(cycle, expected)
-                assert ctx.get(dut.result_o) == expected, f"cycle {cycle}"
-                await ctx.tick()
-
-        sim = Simulator(dut)
-        sim.add_clock(1e-6)
-        sim.add_testbench(bench)
-        sim.run()
-
-
-def exact_digits(digits, acts):
-    """S of every digit without complements, by plain products."""
-    for digit in digits:
-        total = 0
-        for beta in digit.planes:
-            total = 2 * total + int(beta @ acts)
-        yield total - (int(acts.sum()) if digit.sub else 0)
-
-
-def stream_tiles(stream, kind, tiles, scales):
-    """``tiles``: (activations, codes[channel, k]). Returns what the psums must be worth."""
-    stream.load(tiles[0][0].tolist())
-    value = TYPES[kind][3]
-    final = {}
-    for k, (acts, codes) in enumerate(tiles):
-        stream.switch()
-        if k + 1 < len(tiles):
-            stream.load(tiles[k + 1][0].tolist())
-        coded = [encode(kind, row, scale) for row, scale in zip(codes, scales, strict=True)]
-        for p in range(len(coded[0])):
-            for channel, digits in enumerate(coded):
-                exact = list(exact_digits(digits, acts))
-                assert (sum(s * d.mult for s, d in zip(exact, digits, strict=True))
-                        == 2 * scales[channel] * int(value(codes[channel]) @ acts))
-                last = k == len(tiles) - 1 and p == len(digits) - 1
-                final[channel] = stream.digit(acts.tolist(), digits[p], channel, exact[p],
-                                              first=k == p == 0, write=not last)
-    return final
-
-
-# ---- tests -----------------------------------------------------------------------------------
 @pytest.mark.parametrize("kind", TYPES)
 @pytest.mark.parametrize("config", [K4, K16, K16.replace(table="mux"), K64],
                          ids=["k4", "k16", "k16-mux", "k64"])
@@ -269,6 +64,35 @@ def test_first_starts_a_channel_anew():
         tiles = [(rng.integers(-128, 128, 4), rng.integers(-128, 128, (4, 4))) for _ in range(2)]
         stream_tiles(stream, "int8", tiles, [7, -5, 3, 1])
     stream.run()
+
+
+def one_digit(stream, config):
+    """Load tables and stream one channel; returns its last slot and S."""
+    acts = stream.rng.integers(-128, 128, config.k_tile)
+    (digit,) = int4(stream.rng.integers(-8, 8, config.k_tile), 77)
+    (exact,) = exact_digits([digit], acts)
+    stream.load(acts.tolist())
+    stream.switch()
+    stream.digit(acts.tolist(), digit, 0, exact, first=True, write=False)
+    return stream.cycle - 1, exact + digit.constant()
+
+
+def test_s_is_held():
+    stream = Stream(dut := LutPE(K16), K16, np.random.default_rng(seed=6))
+    slot, s = one_digit(stream, K16)
+    for wait, mult in enumerate([5, -7, 0, 131071], start=1):
+        stream.put(slot + dut.s_latency - 1 + wait, mult_i=mult)
+        stream.put(slot + dut.product_latency + wait, first_i=1, emit_i=1)
+        stream.results[slot + dut.result_latency + wait] = s * mult
+    stream.run()
+
+
+def test_reset_drops_an_unfinished_digit():
+    stream = Stream(dut := LutPE(K16), K16, np.random.default_rng(seed=7))
+    stream.put(dut.v_latency + 1, acc_en_i=1, last_i=0)  # of random slices and tables
+    stream.put(dut.v_latency + 2, acc_en_i=1, last_i=0)
+    one_digit(stream, K16)
+    stream.run(resets=[dut.v_latency + 3])
 
 
 def test_passes_slices_and_multipliers_on():

@@ -20,8 +20,8 @@ SIZES = {
     "k64": Machine(rows=1, cols=2, k_tile=64, builders=4, psum_depth=512),
 }
 # What a port is driven with; all others take uniformly random bits. For some time all table entries
-# are at one end of their range and all indices and signs alike. What the tree registers hold before the
-# first slots is not defined: it is kept out of ``acc`` by reset and out of the partial sums.
+# are at one end of their range and all indices and signs alike. What the tree registers hold
+# before the first slots is not defined: it is kept out of ``acc`` and of the partial sums.
 STIMULUS = {
     "rst": "cycle < 32 || $urandom % 64 == 0",
     "we_i": "cycle >= 64 && $urandom % 2 == 0",

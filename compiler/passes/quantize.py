@@ -1,0 +1,92 @@
+"""Weights to integers, checked and packed into ``weights.bin``, one layer in memory at a time."""
+
+from dataclasses import replace
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compiler.graph import LinearOp, Program, VerifyError
+from compiler.memory import MapError
+from compiler.names import Linear
+from compiler.passes.session import WEIGHTS_FILE, Session
+from hw.pack import pack_weights
+from hw.plan import PlanError
+from models.golden import accumulator_bound
+from models.matrix import QuantizedMatrix
+from models.quantize import quantize_weights
+
+ACCUMULATOR_MAX = (1 << 31) - 1
+
+
+def check_finite(tensor: str, values: NDArray[np.float32]) -> None:
+    """Raise :class:`MapError` naming the first entry that is not finite."""
+    if (bad := ~np.isfinite(values)).any():
+        at = np.argwhere(bad)[0].tolist()
+        raise MapError(f"tensor {tensor} at {at} is {values[tuple(at)]}; weights must be finite: "
+                       "the checkpoint is damaged")
+
+
+def check_bound(op: LinearOp, qm: QuantizedMatrix, scale_bits: int) -> int:
+    """The greatest ``|y|`` of the layer; :class:`MapError` if 32-bit accumulators could not hold
+    it."""
+    bounds = accumulator_bound(qm)
+    channel = int(bounds.argmax())
+    if (bound := int(bounds[channel])) > ACCUMULATOR_MAX:
+        raise MapError(f"layer {op.name}: channel {channel} can reach {bound}, and accumulators "
+                       f"end at {ACCUMULATOR_MAX}; use fewer --scale-bits (now {scale_bits}) or "
+                       f"a narrower datatype than {op.datatype}")
+    return bound
+
+
+def _write(file: BinaryIO, offset: int, data: bytes) -> None:
+    file.seek(offset)
+    file.write(data)
+
+
+def _layer(program: Program, session: Session, found: Linear, op: LinearOp,
+           file: BinaryIO, base: int) -> LinearOp:
+    scale_bits, place = program.options.scale_bits, op.placed
+    weight = session.checkpoint.weight(found)
+    check_finite(found.tensor, weight)
+    bias = session.checkpoint.bias(found)
+    if bias is not None and found.bias_tensor is not None:
+        check_finite(found.bias_tensor, bias)
+    try:
+        qm = quantize_weights(weight, op.datatype, op.group_size, op.asymmetric, scale_bits)
+        bound = check_bound(op, qm, scale_bits)
+        packed = pack_weights(op.planned, qm)
+    except (PlanError, OverflowError) as error:
+        raise PlanError(f"layer {op.name}: {error}") from None
+    _write(file, place.weights - base, packed.weights)
+    _write(file, place.scales - base, packed.scales)
+    _write(file, place.correction - base, packed.correction.astype("<i8").tobytes())
+    _write(file, place.channel_scale - base, qm.channel_scale.astype("<f8").tobytes())
+    if bias is not None and place.bias is not None:
+        _write(file, place.bias - base, bias.astype("<f4").tobytes())
+    quality = qm.sqnr_db(weight)
+    return replace(op, accumulator_bound=bound,
+                   sqnr_db=round(quality, 2) if np.isfinite(quality) else None)
+
+
+def run(program: Program, session: Session) -> Program:
+    """Raises :class:`MapError` for weights that are not finite and for accumulators that could
+    overflow, :class:`PlanError` for scales beyond the multiplier."""
+    where = program.memory_map
+    assert where is not None
+    found = {linear.name: linear for linear in session.checkpoint.linears}
+    with (session.folder / WEIGHTS_FILE).open("wb") as file:
+        done = [_layer(program, session, found[op.name], op, file, where.weights)
+                for op in session.track(program.linears, "quantize")]
+        file.truncate(where.weights_bytes)
+    return program.with_linears(done)
+
+
+def verify(program: Program, session: Session) -> None:
+    where = program.memory_map
+    size = (session.folder / WEIGHTS_FILE).stat().st_size
+    if where is None or size != where.weights_bytes:
+        raise VerifyError(f"{WEIGHTS_FILE} has {size} bytes")
+    for op in program.linears:
+        if op.accumulator_bound is None or op.accumulator_bound > ACCUMULATOR_MAX:
+            raise VerifyError(f"the accumulator of layer {op.name} is not bounded")

@@ -1,0 +1,26 @@
+"""What passes share besides the program: the open checkpoint, the folder being written."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from compiler.checkpoint import Checkpoint
+from compiler.graph import LinearOp
+
+__all__ = ["PROGRAM_FILE", "Session", "WEIGHTS_FILE"]
+
+PROGRAM_FILE, WEIGHTS_FILE = "program.bin", "weights.bin"
+
+
+class Track(Protocol):
+    """Hands items on and shows how far it is."""
+    def __call__(self, items: tuple[LinearOp, ...], label: str, /) -> Iterable[LinearOp]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """``folder`` is where the image's files are written."""
+    checkpoint: Checkpoint
+    folder: Path
+    track: Track = lambda items, label: items

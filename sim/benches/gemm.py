@@ -1,0 +1,76 @@
+"""Random GEMMs under random latency and back-pressure, bit for bit."""
+
+import cocotb
+import numpy as np
+
+from models.formats import DATATYPES
+from sim.benches.support import Bench, Gemm, random_gemm, random_matrix
+
+TYPES = (*DATATYPES, *(f"{name} asymmetric" for name in DATATYPES
+                       if name.startswith("int") and name != "int1"))
+
+
+@cocotb.test()
+@cocotb.parametrize(form=[name.replace(" ", "_") for name in TYPES])
+async def every_type(dut, form: str) -> None:
+    """Two GEMMs of the type, one of them of a single token."""
+    bench = Bench(dut, f"every_type {form}")
+    await bench.reset_pin()
+    name, _, asymmetric = form.partition("_")
+    for m in (None, 1):
+        bench.stall()
+        gemm = random_gemm(bench.machine, bench.rng, name=name, m=m, asymmetric=bool(asymmetric))
+        bench.log.info(gemm.text)
+        await bench.run(gemm)
+
+
+@cocotb.test()
+async def smallest(dut) -> None:
+    """One token, one feature, one channel."""
+    bench = Bench(dut, "smallest")
+    await bench.reset_pin()
+    for name in ("int1", "int4", "int8"):
+        matrix = random_matrix(bench.rng, name, 1, 1, 1, False)
+        await bench.run(Gemm.of(bench.machine, matrix, np.array([[-128]])))
+
+
+@cocotb.test()
+async def flowing(dut) -> None:
+    """Memory that never waits; then the same GEMM again without a reset."""
+    bench = Bench(dut, "flowing")
+    await bench.reset_pin()
+    gemm = random_gemm(bench.machine, bench.rng, name="int4", m=2 * bench.machine.rows + 1)
+    bench.log.info(gemm.text)
+    await bench.run(gemm)
+    first = await bench.counters()
+    await bench.run(gemm)
+    assert await bench.counters() == first, "an equal run took other cycles"
+
+
+@cocotb.test()
+@cocotb.parametrize(name=["int8", "int4", "int1"])
+async def accumulator_bound(dut, name: str) -> None:
+    """Weights and activations at their minimum, scales as large as the accumulator allows."""
+    bench = Bench(dut, f"bound {name}")
+    await bench.reset_pin()
+    rng, machine = bench.rng, bench.machine
+    lowest = DATATYPES[name].encode(DATATYPES[name].wmin)
+    n, k = machine.cols * machine.min_channels, 5 * machine.k_tile
+    codes = np.full((n, k), lowest, dtype=np.uint8)
+    for m in (machine.rows, 1):
+        for sign in (-128, 127):
+            bench.stall()
+            matrix = random_matrix(rng, name, n, k, machine.k_tile, False, codes)
+            await bench.run(Gemm.of(machine, matrix, np.full((m, k), sign)))
+
+
+@cocotb.test()
+async def mixed(dut) -> None:
+    """Programs one after the other on one machine, with new pauses each."""
+    bench = Bench(dut, "mixed")
+    await bench.reset_pin()
+    for _ in range(6):
+        bench.stall()
+        gemm = random_gemm(bench.machine, bench.rng, most=64)
+        bench.log.info(gemm.text)
+        await bench.run(gemm)
