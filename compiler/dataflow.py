@@ -11,6 +11,11 @@ from compiler.names import Linear
 __all__ = ["dataflow"]
 
 UNUSED_POOLER = "unused by the sentence embedding"
+REASONS = {
+    "embedding": "a look-up",
+    "attention scores": "both operands change with the tokens",
+    "attention values": "both operands change with the tokens",
+}
 
 
 class _Builder:
@@ -23,11 +28,12 @@ class _Builder:
         self.graph.add_edges_from((source, op.name) for source in inputs)
         return op.name
 
-    def host(self, name: str, operator: str, *inputs: str, width: int = 0, macs: int = 0,
-             **more: str) -> str:
+    def host(self, name: str, operator: str, *inputs: str, width: int = 0,
+             macs: int = 0) -> str:
         """``width`` results per token."""
         return self.add(HostOp(name=name, operator=operator, macs=macs,
-                               elements=self.tokens * width, **more), *inputs)
+                               elements=self.tokens * width,
+                               reason=REASONS.get(operator, "floating point")), *inputs)
 
     def linear(self, found: Linear, *inputs: str) -> str:
         return self.add(LinearOp(name=found.name, tensor=found.tensor, role=found.role,

@@ -14,7 +14,7 @@ import networkx as nx
 from compiler.memory import MemoryMap, Place
 from hw.config import Machine
 from hw.plan import Plan
-from sim.verilated import Memory
+from sim.memory import Memory
 
 __all__ = ["HostOp", "LinearOp", "Model", "Options", "Program", "VerifyError"]
 
@@ -57,9 +57,9 @@ class HostOp:
     """An operator the array does not run. ``macs`` multiply-accumulates, ``elements`` results."""
     name: str
     operator: str
+    reason: str
     macs: int = 0
     elements: int = 0
-    reason: str = "the array multiplies by constant weights only"
 
     def __str__(self) -> str:
         return f"host {self.operator}, {self.macs} MACs, {self.elements} elements"

@@ -229,7 +229,7 @@ def _bits(prefix, value, width):
 class PsumMemory(wiring.Component):
     """Partial sums of ``config.psum_depth`` channels. Read latency 2 cycles.
 
-    Within the two cycles of a read its word must not be written.
+    A word must not be written in the cycle in which its address is presented for reading.
     """
     latency = 2
 

@@ -37,6 +37,9 @@ class Queue:
     names = ("w_ready", "a_ready", "w_free", "a_free", "out_ready", "out_free")
 
 
+NAMES = {"target": Target.names, "queue": Queue.names}  # fields shown by name
+
+
 @dataclass(frozen=True)
 class Field:
     name: str
@@ -163,6 +166,8 @@ class Instr:
         values = {}
         for name, (at, bits) in op.layout.items():
             value = word >> at & ((1 << bits) - 1)
+            if name in NAMES and value >= len(NAMES[name]):
+                raise ProgramError(f"unknown {name} {value} of {op.name}")
             if (op.name, name) == ("add", "value") and value >> 31:
                 value -= 1 << 32
             if value:
@@ -172,11 +177,13 @@ class Instr:
     def __str__(self) -> str:
         shown, values = [], dict(self.values)
         for name in OPS[self.op].layout:
-            if name.endswith("_reg") or name not in values and name + "_reg" not in values:
+            if name.endswith("_reg"):
+                continue
+            if name not in NAMES and name not in values and name + "_reg" not in values:
                 continue
             text = str(values.get(name, 0))
-            if name == "target" or name == "queue":
-                text = (Target if name == "target" else Queue).names[values[name]]
+            if name in NAMES:
+                text = NAMES[name][self[name]]
             if values.get(name + "_reg"):
                 text += f"+r{values[name + '_reg']}"
             shown.append(f"{name}={text}")

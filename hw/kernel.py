@@ -10,10 +10,20 @@ from dataclasses import dataclass
 from functools import cache
 
 from hw.config import Machine
-from hw.isa import Instr, Loop, Node, ProgramError, Queue, Target, assemble
-from hw.plan import Plan
+from hw.isa import (
+    INSTRUCTION_BYTES,
+    Instr,
+    Loop,
+    Node,
+    ProgramError,
+    Queue,
+    Target,
+    assemble,
+    flatten,
+)
+from hw.plan import GemmSpec, Plan, PlanError, candidates
 
-__all__ = ["Regions", "gemm_program", "program_bytes"]
+__all__ = ["Regions", "gemm_program", "plan_gemm", "program_bytes"]
 
 (W_DRAM, W_SRAM, S_DRAM, S_SRAM, A_DRAM, A_SRAM, E_W, E_S, E_A, E_OUT, ST_OUT, ST_DRAM,
  E_PSUM) = range(1, 14)
@@ -77,7 +87,6 @@ class Step:
     acts_behind: int                 # token tiles of the next block loaded after their exec
     next_weights: tuple[int, int, int, int, int, int] | None
     out_step: int                    # bytes the store address moves after the step
-    parts: tuple[int, ...]           # K-tiles per exec of the first token tile
 
 
 class Kernel:
@@ -134,34 +143,42 @@ class Kernel:
             wait_out=int(final), free_w=int(free_w), free_a=int(free_a), signal_out=int(final))
 
     def _emit_step(self, step: Step) -> tuple[Node, ...]:
-        plan = self.plan
         nodes = self.load_weights(*step.next_weights) if step.next_weights else []
         count = len(step.rows)
         items = [(rows, step.acts[i], i < step.acts_behind, i == 0, i == count - 1)
                  for i, rows in enumerate(step.rows)]
         nodes += rolled(items, lambda item: tuple(self._emit_tile(step, *item)))
-        chunked = len(plan.chunks) > 1
-        nodes += add(E_A, -step.act_back)
-        nodes += add(E_PSUM, -count * step.channels if chunked else 0)
-        nodes += add(E_W, plan.weight_words(step.channels, step.k_tiles))
-        nodes += add(E_S, plan.scale_words(step.channels, plan.chunk_groups(step.k_tiles)))
-        return tuple(nodes + add(ST_DRAM, step.out_step))
+        if len(self.plan.chunks) > 1:
+            nodes += add(E_PSUM, -count * step.channels)
+        return (*nodes, *self._leave_step(step))
+
+    def _leave_step(self, step: Step) -> list[Node]:
+        """Addresses to the next step."""
+        plan = self.plan
+        return [*add(E_A, -step.act_back),
+                *add(E_W, plan.weight_words(step.channels, step.k_tiles)),
+                *add(E_S, plan.scale_words(step.channels, plan.chunk_groups(step.k_tiles))),
+                *add(ST_DRAM, step.out_step)]
 
     def _emit_tile(self, step: Step, rows: int, ahead: tuple[int, int] | None, behind: bool,
                    is_first: bool, is_last: bool) -> list[Node]:
-        plan, machine = self.plan, self.machine
+        plan = self.plan
         nodes = self.load_acts(*ahead) if ahead else []
-        parts, done = step.parts if is_first else (step.k_tiles,), 0
-        for index, part in enumerate(parts):
-            end = index == len(parts) - 1
-            nodes.append(self.exec_instr(
-                step, part, done, wait_w=is_first, wait_a=step.wait_a and index == 0,
-                free_w=is_last and end, free_a=step.free_a and end))
-            done += part
-        words = plan.act_words(plan.k_tiles if plan.resident else step.k_tiles)
-        nodes += add(E_A, words)
+        nodes.append(self.exec_instr(step, step.k_tiles, 0, wait_w=is_first, wait_a=step.wait_a,
+                                     free_w=is_last, free_a=step.free_a))
+        nodes += add(E_A, self.tile_words(step))
         if len(plan.chunks) > 1:
             nodes += add(E_PSUM, step.channels)
+        return nodes + self._finish_tile(step, rows, behind)
+
+    def tile_words(self, step: Step) -> int:
+        """Activation buffer words from a token tile to the next."""
+        return self.plan.act_words(self.plan.k_tiles if self.plan.resident else step.k_tiles)
+
+    def _finish_tile(self, step: Step, rows: int, behind: bool) -> list[Node]:
+        """Store a finished tile, and load the activations that take its place."""
+        plan, machine = self.plan, self.machine
+        nodes: list[Node] = []
         if step.final:
             width = step.channels * machine.cols * 4
             nodes.append(Instr.make(
@@ -176,17 +193,89 @@ class Kernel:
                                     plan.act_words(plan.k_tiles) * plan.act_word_bytes)
         return nodes
 
-    # ---- the whole ----------------------------------------------------------------------
-    def parts(self) -> tuple[int, ...]:
-        """The first chunk arrives in parts, so that execution starts early."""
+    # ---- the first step -----------------------------------------------------------------
+    def parts(self, tiles: int) -> tuple[int, ...]:
+        """K-tiles of the parts in which the first chunk is loaded and executed. Psums and
+        activations of as many token tiles as there are parts are held at a time."""
         plan = self.plan
         size = plan.chunks[0]
         unit = plan.group_tiles if size >= plan.group_tiles else size
-        pieces = min(8, size // unit)
-        each = size // unit // pieces * unit if pieces else size
+        most = 8
+        if tiles > 1:
+            most = min(most, self.machine.psum_depth // plan.tiles[0],
+                       self.machine.act_depth // plan.act_words(
+                           plan.k_tiles if plan.resident else size))
+        pieces = max(1, min(size // unit, most))
+        each = -(-(size // unit) // pieces) * unit if pieces > 1 else size
         parts = [each] * (size // each)
         return (*parts[:-1], size - sum(parts[:-1]))
 
+    def emit_opening(self, step: Step) -> list[Node]:
+        """The first step, arranged as a wavefront so that execution starts with the first part of
+        the weights and of the activations: when part d has come, it serves the token tiles
+        already there; then token tile d comes and meets all parts so far."""
+        plan, tiles = self.plan, len(step.rows)
+        parts = self.parts(tiles)
+        starts = [sum(parts[:d]) for d in range(len(parts) + 1)]
+        tile_bytes = plan.act_words(plan.k_tiles) * plan.act_word_bytes
+        channels, k_tiles, groups, scale_step = self.weight_loads()[0]
+        if plan.resident:
+            first_acts = (plan.k_tiles, tile_bytes)
+        elif tiles == 1:
+            first_acts = (k_tiles, self._stream_step(0, tile_bytes, 1, 0,
+                                                     len(self.weight_loads()) == 1))
+        else:
+            first_acts = (k_tiles, tile_bytes)
+        acts = (first_acts, *step.acts)   # of tile 0, 1, …, and of the next step
+
+        def loads(d: int) -> list[Node]:
+            move = scale_step if len(parts) == 1 else plan.scale_words(
+                channels, plan.chunk_groups(parts[d])) * self.machine.scale_word_bits // 8
+            group_count = groups if len(parts) == 1 else plan.chunk_groups(parts[d])
+            weights = self.load_weights(channels, parts[d], group_count, 0, 0, move, wait=d == 0)
+            more = acts[d] if d < tiles else None
+            return (self.load_acts(*more) + weights if d == 0
+                    else weights + (self.load_acts(*more) if more else []))
+
+        jobs: list[tuple[int, int, int]] = []   # (first K-tile, K-tiles, token tile)
+        ahead: dict[int, list[Node]] = {}       # loads before a job
+        for d in range(len(parts)):
+            if d + 1 < len(parts):
+                ahead[len(jobs)] = loads(d + 1)
+            elif step.next_weights:
+                ahead[len(jobs)] = self.load_weights(*step.next_weights)
+            jobs += [(starts[d], parts[d], tile) for tile in range(min(d, tiles))]
+            if d < tiles:
+                jobs.append((0, starts[d + 1], d))
+        for tile in range(len(parts), tiles):
+            jobs.append((0, step.k_tiles, tile))
+        nodes = loads(0)
+        seen: set[int] = set()
+        asked = min(len(parts), tiles) - 1   # the last activations that came with a part
+        words = self.tile_words(step)
+        for index, (done, count, tile) in enumerate(jobs):
+            nodes += ahead.get(index, [])
+            ended = done + count == step.k_tiles
+            if ended and asked < tile + 1 <= tiles and tile + 1 >= len(parts):
+                nodes += self.load_acts(*more) if (more := acts[tile + 1]) else []
+                asked = tile + 1
+            opens = tile not in seen
+            seen.add(tile)
+            wait_w = tile == 0
+            instr = self.exec_instr(
+                step, count, done, wait_w=wait_w, wait_a=step.wait_a and opens,
+                free_w=index == len(jobs) - 1, free_a=step.free_a and ended)
+            moved = {"a_addr": instr["a_addr"] + tile * words}
+            if len(parts) > 1 or len(plan.chunks) > 1:
+                moved["psum"] = tile * step.channels
+            nodes.append(Instr.make("exec", **{**dict(instr.values), **moved}))
+            if ended:
+                nodes += self._finish_tile(step, step.rows[tile], tile < step.acts_behind)
+        if asked < tiles and acts[tiles]:
+            nodes += self.load_acts(*acts[tiles])
+        return [*nodes, *add(E_A, tiles * words), *self._leave_step(step)]
+
+    # ---- the whole ----------------------------------------------------------------------
     def weight_loads(self) -> list[tuple[int, int, int, int, int]]:
         """Per step of a block: channels, K-tiles, groups, scale bytes to move on, is last."""
         plan, loads = self.plan, []
@@ -240,8 +329,7 @@ class Kernel:
                     wait_a=head or not plan.resident, free_a=end or not plan.resident,
                     act_back=act_back,
                     acts=acts, acts_behind=behind if end and plan.resident else 0,
-                    next_weights=upcoming, out_step=out_step,
-                    parts=self.parts() if head and is_first else (k_tiles,)))
+                    next_weights=upcoming, out_step=out_step))
                 done += k_tiles
                 index += 1
         return tuple(steps)
@@ -297,33 +385,14 @@ class Kernel:
                              for queue, count in credits.items()]
         nodes += add(W_DRAM, regions.weights) + add(S_DRAM, regions.scales)
         nodes += add(A_DRAM, regions.acts) + add(ST_DRAM, regions.outputs)
-        nodes += self.opening()
         blocks = plan.blocks
         items = [(size, index == 0, blocks[index + 1] if index + 1 < len(blocks) else 0,
                   index == len(blocks) - 1) for index, size in enumerate(blocks)]
-        nodes += rolled(items, lambda item: tuple(rolled(
+        first, *rest = self.block_steps(*items[0])
+        nodes += self.emit_opening(first) + rolled(rest, self.emit_step)
+        nodes += rolled(items[1:], lambda item: tuple(rolled(
             self.block_steps(*item), self.emit_step)))
         return (*nodes, Instr.make("halt"))
-
-    def opening(self) -> list[Node]:
-        """The first activations, and the first chunk of weights part by part."""
-        plan = self.plan
-        channels, k_tiles, groups, scale_step = self.weight_loads()[0]
-        tile_bytes = plan.act_words(plan.k_tiles) * plan.act_word_bytes
-        if plan.resident:
-            nodes = self.load_acts(plan.k_tiles, tile_bytes)
-        else:
-            single = plan.blocks[0] == 1
-            step = (self._stream_step(0, tile_bytes, 1, 0, len(self.weight_loads()) == 1)
-                    if single else tile_bytes)
-            nodes = self.load_acts(k_tiles, step)
-        parts = self.parts()
-        for index, part in enumerate(parts):
-            step = scale_step if len(parts) == 1 else plan.scale_words(
-                channels, plan.chunk_groups(part)) * self.machine.scale_word_bits // 8
-            nodes += self.load_weights(channels, part, plan.chunk_groups(part), 0, 0, step,
-                                       wait=index == 0)
-        return nodes
 
 
 def gemm_program(plan: Plan, regions: Regions) -> tuple[Node, ...]:
@@ -334,8 +403,24 @@ def gemm_program(plan: Plan, regions: Regions) -> tuple[Node, ...]:
 def program_bytes(nodes: Sequence[Node], machine: Machine) -> bytes:
     """Assembled program. Raises :class:`ProgramError` if it exceeds the program buffer."""
     data = assemble(nodes)
-    count = len(data) * 8 // 256
+    count = len(data) // INSTRUCTION_BYTES
     if count > machine.program_depth:
         raise ProgramError(f"program of {count} instructions exceeds program_depth="
                            f"{machine.program_depth}; raise it with --set program_depth=…")
     return data
+
+
+def plan_gemm(machine: Machine, spec: GemmSpec) -> Plan:
+    """The best plan whose program fits the program buffer. Deterministic.
+
+    Raises :class:`PlanError` if none does."""
+    shortest = 0
+    for plan in candidates(machine, spec):
+        nowhere = Regions(weights=0, scales=0, acts=0, outputs=0)
+        length = sum(1 for _ in flatten(gemm_program(plan, nowhere))) + 4  # addresses of regions
+        if length <= machine.program_depth:
+            return plan
+        shortest = min(shortest, length) or length
+    raise PlanError(f"programs for {spec.m}x{spec.k}x{spec.n} take at least {shortest} "
+                    f"instructions; machine {machine.name} holds {machine.program_depth}; raise "
+                    "it with --set program_depth=… or map fewer tokens")

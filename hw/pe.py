@@ -20,7 +20,7 @@ class LutPE(wiring.Component):
         sum   (first_i ? 0 : psum[raddr_i]) + S * mult   if emit_i
 
     One slot per cycle, never stalls. Everything is two's complement and wraps; ``config`` gives
-    widths that hold every sum of a digit of 4 planes. Reset clears ``acc`` and nothing else.
+    widths that hold every sum of a digit of 4 planes. Reset clears ``acc``; S is not kept.
 
     Timing, in cycles after ``slice_i`` of the slot, L = ``config.levels``:
 

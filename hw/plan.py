@@ -4,9 +4,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from hw.config import Machine
-from hw.isa import INSTRUCTION_BYTES
 
-__all__ = ["GemmSpec", "Plan", "PlanError", "plan_gemm", "PAGE"]
+__all__ = ["GemmSpec", "Plan", "PlanError", "candidates", "PAGE"]
 
 PAGE = 4096  # regions of a memory image start at multiples of this
 
@@ -190,7 +189,8 @@ class Plan:
         first = self.weight_words(self.tiles[0], self.chunks[0]) * machine.slice_bits // 8
         last = self.tiles[-1] * self.tile_width * 4 * (1 if self.row_mode else machine.rows)
         edges = (first + last) // machine.beat_bytes
-        return max(compute + edges, self.dram_bytes // machine.beat_bytes + last)
+        tail = self.chunks[-1] * self.stream_slots(self.tiles[-1])
+        return max(compute + edges, (self.dram_bytes + last) // machine.beat_bytes + tail)
 
     @cached_property
     def roofline_cycles(self) -> float:
@@ -201,7 +201,8 @@ class Plan:
 
 
 def _chunk_limit(plan: Plan) -> int:
-    """Most K-tiles per chunk with two chunks in the buffers; 0 if none fit."""
+    """Most K-tiles per chunk with two chunks in the buffers; 0 if none fit. Activations count
+    unless they are resident."""
     machine = plan.machine
     words = plan.weight_words(plan.channels, 1)
     limit = machine.weight_depth // 2 // words
@@ -210,6 +211,8 @@ def _chunk_limit(plan: Plan) -> int:
     if not groups:
         return 0
     limit = min(limit, plan.k_tiles, groups * plan.group_tiles)
+    if not plan.resident:
+        limit = min(limit, machine.act_depth // 2 // plan.act_words(1))
     if limit >= plan.group_tiles:
         return limit // plan.group_tiles * plan.group_tiles
     return next((d for d in range(limit, 0, -1) if plan.group_tiles % d == 0), 0)
@@ -228,24 +231,25 @@ def _candidates(machine: Machine, spec: GemmSpec) -> list[Plan]:
                     block=1, resident=True)
         if base.out_words(channels) > machine.out_depth:
             continue
-        base = replace(base, chunk=_chunk_limit(base) or 0) if _chunk_limit(base) else None
-        if base is None:
-            continue
-        psums = base.m_tiles if len(base.chunks) == 1 else machine.psum_depth // channels
         for resident in (True, False):
+            base = replace(base, resident=resident, chunk=1)
+            if not (chunk := _chunk_limit(base)):
+                continue
+            base = replace(base, chunk=chunk)
+            psums = base.m_tiles if len(base.chunks) == 1 else machine.psum_depth // channels
             held = machine.act_depth // base.act_words(base.k_tiles if resident else base.chunk)
             block = min(psums, base.m_tiles, 255, held if resident else base.m_tiles)
             if block < 1 or (not resident and held < 2):
                 continue
             blocks = -(-base.m_tiles // block)
-            plans.append(replace(base, block=-(-base.m_tiles // blocks), resident=resident))
+            plans.append(replace(base, block=-(-base.m_tiles // blocks)))
     return plans
 
 
-def plan_gemm(machine: Machine, spec: GemmSpec) -> Plan:
-    """The plan with the fewest estimated cycles, then the least traffic. Deterministic.
+def candidates(machine: Machine, spec: GemmSpec) -> list[Plan]:
+    """Plans that fit the buffers, best first: fewest estimated cycles, then least traffic.
 
-    Raises :class:`PlanError` if no tiling fits the buffers."""
+    Raises :class:`PlanError` if there is none."""
     plans = _candidates(machine, spec)
     if not plans:
         raise PlanError(
@@ -253,8 +257,7 @@ def plan_gemm(machine: Machine, spec: GemmSpec) -> Plan:
             f"{machine.name}: weight_depth={machine.weight_depth}, scale_depth="
             f"{machine.scale_depth}, out_depth={machine.out_depth}, psum_depth="
             f"{machine.psum_depth}; raise them with --set")
-    best = min(plans, key=lambda p: (p.rough_cycles, p.dram_bytes, p.channels))
-    if max(best.n_padded * 4, best.out_bytes) >= 1 << 31:
-        raise PlanError(f"output of {best.out_bytes} bytes exceeds the 2 GiB address range")
-    assert PAGE % INSTRUCTION_BYTES == 0
-    return best
+    if max(plan.out_bytes for plan in plans) >= 1 << 31:
+        raise PlanError(f"output of {spec.m}x{spec.n} exceeds the 2 GiB address range; "
+                        "map fewer tokens")
+    return sorted(plans, key=lambda p: (p.rough_cycles, p.dram_bytes, p.channels))

@@ -60,6 +60,9 @@ class Row(wiring.Component):
         sub = delay(m, slot.sigma, pe.v_latency, "sub")
         add = delay(m, taken, pe.s_latency - 1, "add")
         last = delay(m, taken & slot.last, pe.s_latency - 1, "last")
+        # An inserted reset reaches the elements' accumulators by way of their control.
+        fresh = Signal(init=1)
+        m.d.sync += fresh.eq(0)
         psum_read = delay(m, slot.psum, pe.s_latency, "psum_read")
         emit = delay(m, last, pe.product_latency - pe.s_latency + 1, "emit")
         first = delay(m, slot.first, pe.product_latency, "first")
@@ -75,7 +78,7 @@ class Row(wiring.Component):
                 element.w_step.eq(self.w_step), element.w_addr.eq(self.w_addr),
                 element.w_data.eq(self.w_data), element.bank_i.eq(bank),
                 element.sigma_i.eq(self.sigma[sigma_bank]), element.sub_i.eq(sub),
-                element.acc_en_i.eq(add), element.last_i.eq(last),
+                element.acc_en_i.eq(add | fresh), element.last_i.eq(last | fresh),
                 element.raddr_i.eq(psum_read), element.first_i.eq(first),
                 element.emit_i.eq(emit), element.we_i.eq(write), element.waddr_i.eq(psum_write),
             ]

@@ -82,7 +82,7 @@ def _tail(log: Path) -> str:
 
 
 def _build(runner: Verilator, machine: Machine, folder: Path, waves: bool) -> None:
-    verilog = core_verilog(machine)
+    verilog = core_verilog(machine.replace(fabric="generic"))
     key = hashlib.sha256("\0".join([
         verilog, VISIBLE, str(waves), *BUILD_ARGS,
         *(importlib.metadata.version(name) for name in ("verilator", "cocotb"))]).encode())

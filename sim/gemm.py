@@ -9,7 +9,8 @@ from hw.isa import Node
 from hw.kernel import Regions, gemm_program, program_bytes
 from hw.pack import PackedWeights, pack_activations, unpack_outputs
 from hw.plan import PAGE, Plan
-from sim.verilated import Memory, RunResult, SimulationError, run
+from sim.memory import Memory
+from sim.verilated import RunResult, Say, SimulationError, run, silent
 
 __all__ = ["Layout", "layout", "run_gemm"]
 
@@ -43,8 +44,8 @@ def layout(plan: Plan) -> Layout:
 
 
 def run_gemm(where: Layout, packed: PackedWeights, a: NDArray[np.integer],
-             memory: Memory = Memory(), say=lambda text: None
-             ) -> tuple[NDArray[np.int64], RunResult]:
+             memory: Memory = Memory(), say: Say = silent, *,
+             max_cycles: int = 2_000_000_000) -> tuple[NDArray[np.int64], RunResult]:
     """Accumulators int64 [m, n] from the RTL, and its counters."""
     plan, regions = where.plan, where.regions
     image = np.zeros(where.size, dtype=np.uint8)
@@ -53,7 +54,8 @@ def run_gemm(where: Layout, packed: PackedWeights, a: NDArray[np.integer],
                           (regions.acts, pack_activations(plan, a))):
         image[address:address + len(data)] = np.frombuffer(data, dtype=np.uint8)
     result = run(plan.machine, image, program=0, length=len(where.code) // 32,
-                 dump=(regions.outputs, plan.out_bytes), memory=memory, say=say)
+                 dump=(regions.outputs, plan.out_bytes), memory=memory, say=say,
+                 max_cycles=max_cycles)
     if result.error:
         raise SimulationError(f"the machine stopped: {result.error}")
     return unpack_outputs(plan, result.dump, packed.correction), result

@@ -11,7 +11,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +29,12 @@ __all__ = ["Memory", "RunResult", "SimulationError", "build", "run", "verilator_
 
 HARNESS = Path(__file__).with_name("harness.cpp")
 COMPILE_FLAGS = ("-O2",)
+
+Say = Callable[[str], None]
+
+
+def silent(text: str) -> None:
+    """Progress that nobody reads."""
 
 
 class SimulationError(RuntimeError):
@@ -66,9 +74,14 @@ def verilator_environment() -> dict[str, str]:
             "MAKEFLAGS": f"-j{os.cpu_count() or 1} CFG_CXXFLAGS_PCH_I=-include"}
 
 
-def build(machine: Machine, say=lambda text: None) -> Path:
+@cache
+def _verilog(machine: Machine) -> str:
+    return core_verilog(machine)
+
+
+def build(machine: Machine, say: Say = silent) -> Path:
     """The simulator of ``machine``: compiled on first use, then from the cache."""
-    verilog = core_verilog(machine.replace(fabric="generic"))
+    verilog = _verilog(machine.replace(fabric="generic"))
     key = hashlib.sha256()
     for part in (verilog, HARNESS.read_text(), importlib.metadata.version("verilator"),
                  " ".join(COMPILE_FLAGS)):
@@ -105,7 +118,7 @@ def build(machine: Machine, say=lambda text: None) -> Path:
 
 def run(machine: Machine, image: bytes | NDArray[np.uint8], *, program: int, length: int,
         dump: tuple[int, int], memory: Memory = Memory(), max_cycles: int = 2_000_000_000,
-        fault: int = -1, say=lambda text: None) -> RunResult:
+        fault: int = -1, say: Say = silent) -> RunResult:
     """Run the program at byte address ``program`` (``length`` instructions) over ``image``.
 
     ``dump`` is the (address, bytes) returned. ``fault`` is the address of a beat that the memory

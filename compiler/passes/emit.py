@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from compiler.graph import LinearOp, Program, VerifyError
 from compiler.passes.session import PROGRAM_FILE, Session
-from hw.isa import INSTRUCTION_BYTES, Node, parse
+from hw.isa import INSTRUCTION_BYTES, Node, assemble, parse
 from hw.kernel import gemm_program, program_bytes
 
 
@@ -28,5 +28,5 @@ def verify(program: Program, session: Session) -> None:
     for op in program.linears:
         start, count = op.placed.program, op.placed.instructions
         code = data[start:start + count * INSTRUCTION_BYTES]
-        if parse(code) != layer_program(op):
+        if assemble(parse(code)) != assemble(layer_program(op)):
             raise VerifyError(f"the program of layer {op.name} does not read back")

@@ -11,7 +11,6 @@ from compiler.memory import MapError
 from compiler.names import Linear
 from compiler.passes.session import WEIGHTS_FILE, Session
 from hw.pack import pack_weights
-from hw.plan import PlanError
 from models.golden import accumulator_bound
 from models.matrix import QuantizedMatrix
 from models.quantize import quantize_weights
@@ -56,8 +55,10 @@ def _layer(program: Program, session: Session, found: Linear, op: LinearOp,
         qm = quantize_weights(weight, op.datatype, op.group_size, op.asymmetric, scale_bits)
         bound = check_bound(op, qm, scale_bits)
         packed = pack_weights(op.planned, qm)
-    except (PlanError, OverflowError) as error:
-        raise PlanError(f"layer {op.name}: {error}") from None
+    except MapError:
+        raise
+    except (ValueError, OverflowError) as error:
+        raise MapError(f"layer {op.name}: {error}") from None
     _write(file, place.weights - base, packed.weights)
     _write(file, place.scales - base, packed.scales)
     _write(file, place.correction - base, packed.correction.astype("<i8").tobytes())
@@ -70,8 +71,8 @@ def _layer(program: Program, session: Session, found: Linear, op: LinearOp,
 
 
 def run(program: Program, session: Session) -> Program:
-    """Raises :class:`MapError` for weights that are not finite and for accumulators that could
-    overflow, :class:`PlanError` for scales beyond the multiplier."""
+    """Raises :class:`MapError` for weights that are not finite, accumulators that could overflow,
+    and scales beyond the multiplier's range."""
     where = program.memory_map
     assert where is not None
     found = {linear.name: linear for linear in session.checkpoint.linears}

@@ -8,7 +8,7 @@ from compiler.passes.emit import layer_program
 from compiler.passes.session import Session
 from hw.plan import Plan
 from sim.cycles import run_cycles
-from sim.verilated import Memory
+from sim.memory import Memory
 
 
 def padding(op: LinearOp) -> list[str]:
@@ -18,9 +18,8 @@ def padding(op: LinearOp) -> list[str]:
     padded_k = plan.k_tiles * machine.k_tile
     notes = []
     if padded_k != op.k:
-        cause = (f"groups of {op.group_size} take {plan.group_tiles} tiles of {machine.k_tile}"
-                 if plan.groups > 1 else f"tiles of {machine.k_tile}")
-        notes.append(f"K {op.k} padded to {padded_k} ({cause})")
+        groups = f"{plan.groups} groups of {op.group_size} in " if plan.groups > 1 else ""
+        notes.append(f"K {op.k} padded to {padded_k}: {groups}tiles of {machine.k_tile}")
     if plan.n_padded != op.n:
         notes.append(f"N {op.n} padded to {plan.n_padded}")
     if rows != op.m:
@@ -91,7 +90,7 @@ def run(program: Program, session: Session) -> Program:
 
     def cycles(op: LinearOp) -> int:
         if op.planned not in known:
-            result = run_cycles(machine, layer_program(op), op.placed.instructions, memory)
+            result = run_cycles(machine, layer_program(op), memory, op.placed.program)
             known[op.planned] = result.counters["run"]
         return known[op.planned]
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 from compiler.graph import LinearOp, Program, VerifyError
 from compiler.passes.session import Session
 from hw.config import Machine
-from hw.plan import GemmSpec, Plan, PlanError, plan_gemm
+from hw.kernel import plan_gemm
+from hw.plan import GemmSpec, Plan, PlanError
 from models.formats import datatype
 
 

@@ -20,7 +20,6 @@ async def every_type(dut, form: str) -> None:
     for m in (None, 1):
         bench.stall()
         gemm = random_gemm(bench.machine, bench.rng, name=name, m=m, asymmetric=bool(asymmetric))
-        bench.log.info(gemm.text)
         await bench.run(gemm)
 
 
@@ -40,7 +39,6 @@ async def flowing(dut) -> None:
     bench = Bench(dut, "flowing")
     await bench.reset_pin()
     gemm = random_gemm(bench.machine, bench.rng, name="int4", m=2 * bench.machine.rows + 1)
-    bench.log.info(gemm.text)
     await bench.run(gemm)
     first = await bench.counters()
     await bench.run(gemm)
@@ -72,5 +70,4 @@ async def mixed(dut) -> None:
     for _ in range(6):
         bench.stall()
         gemm = random_gemm(bench.machine, bench.rng, most=64)
-        bench.log.info(gemm.text)
         await bench.run(gemm)

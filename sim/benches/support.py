@@ -17,7 +17,7 @@ from hw.config import Machine
 from hw.control import COUNTER_NAMES, Registers, Status
 from hw.isa import INSTRUCTION_BYTES
 from hw.pack import gemm_spec, pack_activations, pack_weights, unpack_outputs
-from hw.plan import plan_gemm
+from hw.kernel import plan_gemm
 from models.formats import DATATYPES
 from models.golden import accumulator_bound, mpgemm
 from models.matrix import QuantizedMatrix
@@ -174,6 +174,7 @@ class Bench:
     # ---- programs -----------------------------------------------------------------------
     def place(self, gemm: Gemm) -> None:
         """Write the memory image; outputs start as a pattern that no result shows."""
+        self.log.info(gemm.text)
         regions = gemm.where.regions
         assert gemm.where.size <= MEMORY_BYTES
         for address, data in (

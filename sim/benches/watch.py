@@ -29,7 +29,8 @@ class BusWatcher:
     reads, writes : bursts open: accepted and not yet answered
     bursts : bursts accepted since the start
     cycles : clock edges seen
-    read_stalled, write_stalled : an address or beat had to wait at least once
+    read_beats, write_beats : beats moved since the start
+    stalls : per channel, cycles in which the core waited
     """
 
     def __init__(self, dut, machine: Machine, size: int):
@@ -46,6 +47,7 @@ class BusWatcher:
         self._sent = 0
         self._first: str | None = None
         self.reads = self.writes = self.bursts = self.cycles = 0
+        self.read_beats = self.write_beats = 0
         self.stalls = dict.fromkeys(PAYLOAD, 0)
         cocotb.start_soon(self._run())
 
@@ -110,6 +112,7 @@ class BusWatcher:
 
     def _beat(self, strobe: int, last: int) -> None:
         self._sent += 1
+        self.write_beats += 1
         if not self._lengths:
             self._find("data before their address")
         elif last != (self._sent == self._lengths[0]):
@@ -126,10 +129,9 @@ class BusWatcher:
         if read_valid.value == 1:
             if read_ready.value != 1:
                 self._find("rready is low; the core takes every beat at once")
-            elif self._read_last.value == 1:
-                self.reads -= 1
+            self.read_beats += 1
+            self.reads -= self._read_last.value == 1
         if write_valid.value == 1:
             if write_ready.value != 1:
                 self._find("bready is low; the core takes every answer at once")
-            else:
-                self.writes -= 1
+            self.writes -= 1

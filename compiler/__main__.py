@@ -1,0 +1,179 @@
+"""``python -m compiler``: map a checkpoint, run a layer, read a program."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from compiler import show
+from compiler.demo import run_demo
+from compiler.execute import BACKENDS, activations, execute, random_activations
+from compiler.graph import Options, Program
+from compiler.image import Image, open_image, report
+from compiler.mapping import map_checkpoint
+from compiler.passes import PASSES
+from hw.config import PRESETS, machine
+from hw.isa import disassemble
+from models.formats import DATATYPES
+from sim.memory import Memory
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
+                  rich_markup_mode=None)
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder that `map` wrote.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")]
+
+
+@app.callback()
+def commands() -> None:
+    """From a checkpoint to programs for a low-bit matrix machine."""
+
+
+def _one_of(known: tuple[str, ...], value: str) -> str:
+    if value not in known:
+        raise typer.BadParameter(f"must be one of {', '.join(known)}, not {value!r}")
+    return value
+
+
+def _backend(value: str) -> str:
+    return _one_of(BACKENDS, value)
+
+
+def _weights(value: str) -> str:
+    return _one_of(tuple(DATATYPES), value)
+
+
+def _pass(value: str | None) -> str | None:
+    return value and _one_of(tuple(step.name for step in PASSES), value)
+
+
+def _overrides(settings: list[str]) -> dict[str, str]:
+    found = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not (key and equals):
+            raise typer.BadParameter(f"must be KEY=VALUE, not {setting!r}", param_hint="--set")
+        found[key] = value
+    return found
+
+
+@app.command("map")
+def map_(
+    checkpoint: Annotated[Path, typer.Argument(
+        help="A safetensors file, or the folder of model.safetensors.")],
+    out: Annotated[Path, typer.Option(help="Folder to write, whole or not at all.")],
+    config: Annotated[Path | None, typer.Option(
+        help="config.json; the one beside the checkpoint if left out.")] = None,
+    machine_: Annotated[str, typer.Option(
+        "--machine", help=f"{', '.join(PRESETS)}, or a .toml or .json file.")] = "ulx3s-85f",
+    settings: Annotated[list[str] | None, typer.Option(
+        "--set", metavar="KEY=VALUE", help="Change a field of the machine; repeatable.")] = None,
+    weights: Annotated[str, typer.Option(
+        callback=_weights, help=f"Weight datatype: {', '.join(DATATYPES)}.")] = "int4",
+    group_size: Annotated[int, typer.Option(
+        min=0, help="Input features per scale; 0 for the whole channel.")] = 64,
+    asymmetric: Annotated[bool, typer.Option(
+        "--asymmetric", help="Give every group an offset.")] = False,
+    scale_bits: Annotated[int, typer.Option(help="Bits of a group scale.")] = 8,
+    tokens: Annotated[int, typer.Option(min=1, max=1 << 20, help="Tokens per launch.")] = 128,
+    memory_latency: Annotated[int, typer.Option(help="Cycles to a burst's first beat.")] = 32,
+    memory_interval: Annotated[int, typer.Option(help="Cycles per beat.")] = 1,
+    as_json: Json = False,
+    print_after: Annotated[str | None, typer.Option(
+        metavar="PASS", callback=_pass,
+        help=f"Print the program after {', '.join(step.name for step in PASSES)}.")] = None,
+) -> None:
+    """Map every linear layer of a checkpoint; write programs, weights and a report."""
+    where = machine(machine_, _overrides(settings or []))
+    options = Options(weights=weights, group_size=group_size, asymmetric=asymmetric,
+                      scale_bits=scale_bits, tokens=tokens,
+                      memory=Memory(latency=memory_latency, interval=memory_interval))
+
+    def after(name: str, program: Program) -> None:
+        if name == print_after:
+            print(program, end="", file=sys.stderr if as_json else sys.stdout)
+
+    with show.progress(as_json) as track:
+        program = map_checkpoint(checkpoint, out, where, options, config=config, track=track,
+                                 after=after)
+    found = report(program)
+    if as_json:
+        print(json.dumps(found, sort_keys=True))
+    else:
+        show.print_report(found)
+
+
+@app.command()
+def run(
+    folder: Folder,
+    layer: Annotated[str, typer.Option(help="Name of the layer.")],
+    backend: Annotated[str, typer.Option(
+        callback=_backend, help=f"{', '.join(BACKENDS)}.")] = "golden",
+    source: Annotated[Path | None, typer.Option(
+        "--input", help=".npy of [m, k]: int8, or floats to quantize per token.")] = None,
+    seed: Annotated[int | None, typer.Option(
+        min=0, help="Seed of random activations if there is no --input; 0 if left out.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Run one layer. Exit status 1 if the RTL's bits or cycles differ from the models'."""
+    if source is not None and seed is not None:
+        raise typer.BadParameter("goes without --input", param_hint="--seed")
+    image = open_image(folder)
+    op = image.layer(layer)
+    a = random_activations(op, seed or 0) if source is None else activations(op, source)
+    result = execute(image, op, backend, a, say=lambda text: print(text, file=sys.stderr))
+    if as_json:
+        print(json.dumps(result.to_dict()))
+    else:
+        show.print_result(result)
+    if not result.good:
+        raise typer.Exit(1)
+
+
+def _text(image: Image, name: str) -> str:
+    op = image.layer(name)
+    return (f"layer {name}: {op.placed.instructions} instructions at {op.placed.program:#x}\n"
+            f"{disassemble(image.code(op))}")
+
+
+@app.command()
+def disasm(
+    folder: Folder,
+    layer: Annotated[str | None, typer.Option(help="One layer; all if left out.")] = None,
+) -> None:
+    """Print programs as text, one instruction per line."""
+    image = open_image(folder)
+    for name in image.layers if layer is None else (layer,):
+        print(_text(image, name), end="")
+
+
+@app.command()
+def demo(
+    layer: Annotated[str, typer.Option(
+        help="Layer to run on the RTL.")] = "encoder.layer.0.intermediate.dense",
+    sentence: Annotated[str, typer.Option(
+        help="What the model reads.")] = ("A systolic array of small tables multiplies four-bit "
+                                          "weights without a single multiplier."),
+    out: Annotated[Path, typer.Option(help="Folder for the mapped model.")] = Path("build/minilm"),
+    machine_: Annotated[str, typer.Option("--machine", help="As for map.")] = "ulx3s-85f",
+) -> None:
+    """Map MiniLM, then run one of its layers on the RTL with a real sentence's activations."""
+    if not run_demo(layer, sentence, out, machine(machine_)):
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Run the command line. Exit status 2 for wrong usage, 130 when interrupted, 1 for any other
+    error, which takes one line."""
+    try:
+        app()
+    except (ValueError, OSError, RuntimeError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

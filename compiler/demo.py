@@ -1,0 +1,82 @@
+"""The whole path in one command: a real model, a real sentence, the RTL, every bit compared."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from compiler import show
+from compiler.checkpoint import open_checkpoint
+from compiler.execute import bias, execute, matrix
+from compiler.graph import Options
+from compiler.image import open_image, report
+from compiler.mapping import map_checkpoint
+from hw.config import Machine
+from models.bert import float_linear, forward
+from models.fetch import model_path
+from models.golden import dequantize_output, mpgemm
+from models.quantize import quantize_activations
+from models.tokenizer import TextTokenizer
+from sim.verilated import build
+
+__all__ = ["run_demo"]
+
+
+@contextmanager
+def _busy(label: str) -> Iterator[None]:
+    """A spinner on a terminal, a line elsewhere."""
+    if sys.stderr.isatty():
+        with Console(stderr=True).status(label):
+            yield
+    else:
+        print(f"{label} ...", file=sys.stderr, flush=True)
+        yield
+
+
+def run_demo(layer: str, sentence: str, out: Path, machine: Machine) -> bool:
+    """Map MiniLM to W4A8 in groups of 64 for the sentence's tokens, run ``layer`` on the RTL with
+    the activations that the sentence gives it, and print what came out. True if every bit and
+    every counter is as the models say."""
+    source = model_path("minilm")
+    ids = TextTokenizer(source).encode(sentence)
+    started = time.monotonic()
+    with show.progress(False) as track:
+        program = map_checkpoint(source, out, machine, Options(tokens=len(ids)), track=track)
+    show.print_report(report(program))
+    print(f"mapped to {out} in {time.monotonic() - started:.1f} s\n")
+    image = open_image(out)
+    op = image.layer(layer)
+
+    with open_checkpoint(source) as checkpoint:
+        weights, config = checkpoint.tensors(), checkpoint.config
+    inputs: dict[str, np.ndarray] = {}
+    forward(ids, weights, config, capture=inputs)
+    a, sx = quantize_activations(inputs[layer])
+    print(f"sentence: {sentence!r}, {len(ids)} tokens")
+    print(f"layer: {layer}, {op.m} x {op.k} x {op.n}, {op.macs:,} MACs")
+
+    with _busy(f"building the simulator of {machine.name} (kept for later runs)"):
+        build(machine)
+    started = time.monotonic()
+    with _busy("running the RTL"):
+        result = execute(image, op, "rtl", a.astype(np.int8))
+    took = time.monotonic() - started
+    assert result.accumulators is not None and result.cycles is not None
+    qm = matrix(image, op)
+    outputs = dequantize_output(result.accumulators, qm, sx, bias(image, op))
+    exact = float_linear(layer, inputs[layer].astype(np.float64), weights[op.tensor],
+                         None if op.bias_tensor is None else weights[op.bias_tensor])
+    noise = float(np.square(outputs - exact).sum() / np.square(exact).sum())
+    wrong = int(np.bitwise_count(result.accumulators ^ mpgemm(a, qm)).sum())
+    print(f"mismatching bits: {wrong} in {op.m * op.n:,} accumulators")
+    print(f"cycles: RTL {result.cycles:,}, cycle model {result.model_cycles:,}")
+    if not result.good:
+        show.print_result(result)
+    print(f"outputs against the layer in float: {-10 * np.log10(noise):.1f} dB signal to noise")
+    print(f"RTL: {took:.1f} s, {result.cycles / took:,.0f} cycles/s")
+    print("equal to the last bit and cycle" if result.good else "something differs")
+    return result.good

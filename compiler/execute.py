@@ -1,0 +1,167 @@
+"""Running one mapped layer: on the golden model, the cycle model, or the RTL in Verilator."""
+
+import hashlib
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compiler.graph import LinearOp
+from compiler.image import Image, ImageError
+from compiler.passes.session import PROGRAM_FILE, WEIGHTS_FILE
+from compiler.unpack import unpack_weights
+from hw.isa import parse
+from hw.pack import pack_activations, unpack_outputs
+from models.formats import datatype
+from models.golden import mpgemm
+from models.matrix import QuantizedMatrix
+from models.quantize import quantize_activations
+from sim.cycles import run_cycles
+from sim.verilated import RunResult, SimulationError, run
+
+__all__ = ["BACKENDS", "InputError", "Result", "activations", "bias", "execute", "matrix",
+           "random_activations"]
+
+BACKENDS = ("golden", "cycles", "rtl")
+
+
+class InputError(ValueError):
+    """Activations that do not belong to the layer. One line, for people."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What ``run`` reports; None where a backend does not know. ``engines`` are counters by
+    engine, then by source (``rtl``, ``model``)."""
+    layer: str
+    backend: str
+    cycles: int | None = None
+    mismatches: int | None = None
+    sha256: str | None = None
+    model_cycles: int | None = None
+    engines: dict[str, dict[str, dict[str, int]]] | None = None
+    accumulators: NDArray[np.int64] | None = None
+
+    @property
+    def good(self) -> bool:
+        """No bit and no counter differs."""
+        return not self.mismatches and all(
+            source["rtl"] == source["model"] for source in (self.engines or {}).values()
+            if "rtl" in source) and self.model_cycles in (None, self.cycles)
+
+    def to_dict(self) -> dict[str, Any]:
+        found: dict[str, Any] = {"layer": self.layer, "backend": self.backend,
+                                 "cycles": self.cycles, "mismatches": self.mismatches,
+                                 "sha256": self.sha256}
+        if self.model_cycles is not None:
+            found["model_cycles"] = self.model_cycles
+        if self.engines is not None:
+            found["engines"] = self.engines
+        return found
+
+
+def activations(op: LinearOp, path: Path) -> NDArray[np.int8]:
+    """Activations [m, k] from a ``.npy`` file: int8 as they are, floats quantized per token."""
+    try:
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise InputError(f"{path} cannot be read as .npy: {reason}") from None
+    if not isinstance(found, np.ndarray):
+        found.close()
+        raise InputError(f"{path} must be one array in a .npy file")
+    if found.ndim != 2 or found.shape[1] != op.k:
+        raise InputError(f"{path} must have shape [{op.m}, {op.k}] for layer {op.name}, "
+                         f"not {list(found.shape)}")
+    if found.shape[0] != op.m:
+        raise InputError(f"{path} has {found.shape[0]} tokens, and layer {op.name} was mapped for "
+                         f"{op.m}; map again with --tokens {found.shape[0]}")
+    if found.dtype == np.int8:
+        return np.array(found)
+    if found.dtype.kind != "f":
+        raise InputError(f"{path} must hold int8 or floating point, not {found.dtype}")
+    try:
+        return quantize_activations(np.array(found))[0].astype(np.int8)
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def random_activations(op: LinearOp, seed: int) -> NDArray[np.int8]:
+    """All of int8, uniformly; the same for the same seed and shape."""
+    rng = np.random.default_rng(seed)
+    return rng.integers(-128, 128, size=(op.m, op.k), dtype=np.int8)
+
+
+def _array(image: Image, address: int, dtype: str, count: int) -> NDArray:
+    stored = np.dtype(dtype)
+    data = np.frombuffer(image.stored(address, count * stored.itemsize), dtype=stored)
+    return data.astype(stored.newbyteorder("="))
+
+
+def matrix(image: Image, op: LinearOp) -> QuantizedMatrix:
+    """The layer's weights, read back from the image."""
+    plan, place = op.planned, op.placed
+    try:
+        return unpack_weights(
+            plan, datatype(op.datatype), image.stored(place.weights, plan.weight_bytes),
+            image.stored(place.scales, plan.scale_bytes),
+            _array(image, place.channel_scale, "<f8", op.n))
+    except ValueError as error:
+        raise ImageError(f"layer {op.name} in {image.folder}: {error}; map the model again"
+                         ) from None
+
+
+def bias(image: Image, op: LinearOp) -> NDArray[np.float32] | None:
+    """[n], or None for a layer without one."""
+    place = op.placed.bias
+    return None if place is None else _array(image, place, "<f4", op.n)
+
+
+def digest(y: NDArray[np.int64]) -> str:
+    """SHA-256 of accumulators as little-endian int64, row-major [m, n]."""
+    return hashlib.sha256(np.ascontiguousarray(y, dtype="<i8").tobytes()).hexdigest()
+
+
+def _rtl(image: Image, op: LinearOp, a: NDArray[np.int8], say: Callable[[str], None]
+         ) -> tuple[NDArray[np.int64], RunResult]:
+    plan, place, where = op.planned, op.placed, image.memory_map
+    memory = np.zeros(where.size, dtype=np.uint8)
+    for at, data in ((0, (image.folder / PROGRAM_FILE).read_bytes()),
+                     (where.weights, (image.folder / WEIGHTS_FILE).read_bytes()),
+                     (place.acts, pack_activations(plan, a))):
+        memory[at:at + len(data)] = np.frombuffer(data, dtype=np.uint8)
+    result = run(image.machine, memory, program=place.program, length=place.instructions,
+                 dump=(place.outputs, plan.out_bytes), memory=image.options.memory, say=say)
+    if result.error:
+        raise SimulationError(f"the machine stopped in layer {op.name}: {result.error}")
+    correction = _array(image, place.correction, "<i8", op.n)
+    return unpack_outputs(plan, result.dump, correction), result
+
+
+def execute(image: Image, op: LinearOp, backend: str, a: NDArray[np.int8],
+            say: Callable[[str], None] = lambda text: None) -> Result:
+    """Run activations ``a`` [m, k] through a layer. ``rtl`` compares every accumulator with the
+    golden model and every counter with the cycle model."""
+    if backend == "golden":
+        y = mpgemm(a, matrix(image, op))
+        return Result(layer=op.name, backend=backend, mismatches=0, sha256=digest(y),
+                      accumulators=y)
+    model = run_cycles(image.machine, parse(image.code(op)), image.options.memory,
+                       op.placed.program)
+    if backend == "cycles":
+        return Result(layer=op.name, backend=backend, cycles=model.counters["run"],
+                      engines={name: {"model": counters}
+                               for name, counters in model.engines.items()})
+    if backend != "rtl":
+        raise InputError(f"backend must be one of {', '.join(BACKENDS)}, not {backend!r}")
+    y, measured = _rtl(image, op, a, say)
+    return Result(
+        layer=op.name, backend=backend, cycles=measured.counters["run"], sha256=digest(y),
+        mismatches=int((y != mpgemm(a, matrix(image, op))).sum()),
+        model_cycles=model.counters["run"], accumulators=y,
+        engines={name: {"rtl": counters, "model": model.engines[name]}
+                 for name, counters in measured.engines.items()})

@@ -1,0 +1,29 @@
+"""A checkpoint to a folder that runs: the passes, from start to end."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from compiler.checkpoint import open_checkpoint
+from compiler.graph import Options, Program
+from compiler.image import write_description
+from compiler.output import staged
+from compiler.passes import Session, run_passes
+from compiler.passes.session import Track
+from hw.config import Machine
+
+__all__ = ["map_checkpoint"]
+
+
+def map_checkpoint(checkpoint: Path, out: Path, machine: Machine, options: Options, *,
+                   config: Path | None = None, track: Track = lambda items, label: items,
+                   after: Callable[[str, Program], None] = lambda name, program: None) -> Program:
+    """Map every linear layer of ``checkpoint`` and write ``out``, whole or not at all.
+
+    ``track`` shows progress over layers; ``after`` is called with each pass's name and result.
+    Raises ``ValueError`` or ``OSError``, of the kinds that the parts name, with a line for people.
+    """
+    with open_checkpoint(checkpoint, config) as opened, staged(out) as folder:
+        session = Session(checkpoint=opened, folder=folder, track=track)
+        program = run_passes(Program(machine=machine, options=options), session, after)
+        write_description(program, folder)
+    return program

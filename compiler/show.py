@@ -1,0 +1,94 @@
+"""Reports and progress on the terminal."""
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from compiler.execute import Result
+from compiler.graph import LinearOp
+from compiler.passes.session import Track
+
+__all__ = ["print_report", "print_result", "progress"]
+
+
+def _console() -> Console:
+    """Plain text at full width when it does not go to a terminal."""
+    return Console(markup=False, highlight=False,
+                   width=None if sys.stdout.isatty() else 200)
+
+
+def _bytes(count: float) -> str:
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.2f} GiB"
+
+
+def print_report(report: Mapping[str, Any]) -> None:
+    """The table of layers, totals, and what is left to the host."""
+    console = _console()
+    table = Table(title=f"{report['totals']['layers']} layers on {report['machine']}, "
+                        f"{report['tokens']} tokens")
+    for column in ("layer", "M x K x N", "weights", "cycles", "utilization", "bound",
+                   "DRAM bytes", "notes"):
+        table.add_column(column, overflow="fold", justify="right" if column in (
+            "cycles", "utilization", "DRAM bytes") else "left")
+    for row in report["layers"]:
+        table.add_row(row["name"], f"{row['m']} x {row['k']} x {row['n']}",
+                      f"{row['weights']} g{row['group_size']}"
+                      + (" asymmetric" if row["asymmetric"] else ""),
+                      f"{row['cycles']:,}", f"{row['utilization']:.1%}", row["bound"],
+                      _bytes(row["dram_bytes"]), "; ".join(row["notes"]))
+    console.print(table)
+    totals = report["totals"]
+    console.print(f"total: {totals['macs']:,} MACs in {totals['cycles']:,} cycles, "
+                  f"{totals['utilization']:.1%} of the peak; "
+                  f"{totals['roofline_cycles'] / totals['cycles']:.1%} of the roofline; "
+                  f"{totals['bits_per_weight']:.2f} bits per weight stored "
+                  f"({_bytes(totals['weight_bytes'] + totals['scale_bytes'])}); "
+                  f"{_bytes(totals['dram_bytes'])} moved", soft_wrap=True)
+    hosted = Table(title=f"on the host: {1 - totals['array_share']:.2%} of all "
+                         "multiply-accumulates")
+    for column in ("operator", "count", "MACs", "share", "elements", "reason"):
+        hosted.add_column(column, justify="left" if column in ("operator", "reason") else "right")
+    for row in totals["host"]:
+        hosted.add_row(row["operator"], str(row["count"]), f"{row['macs']:,}",
+                       f"{row['share']:.2%}", f"{row['elements']:,}", row["reason"])
+    console.print(hosted)
+
+
+def print_result(result: Result) -> None:
+    """One run, a line per fact."""
+    console = _console()
+    console.print(f"layer       {result.layer}")
+    console.print(f"backend     {result.backend}")
+    if result.cycles is not None:
+        console.print(f"cycles      {result.cycles:,}"
+                      + ("" if result.model_cycles is None
+                         else f" (cycle model {result.model_cycles:,})"))
+    if result.mismatches is not None:
+        console.print(f"mismatches  {result.mismatches}")
+    if result.sha256:
+        console.print(f"sha256      {result.sha256}")
+    for engine, sources in (result.engines or {}).items():
+        for source, counters in sources.items():
+            console.print(f"{engine:11} {source}: " + ", ".join(
+                f"{name} {count:,}" for name, count in counters.items()))
+
+
+@contextmanager
+def progress(quiet: bool) -> Iterator[Track]:
+    """A bar on the standard error stream if that is a terminal and ``quiet`` is not set."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda items, label: items
+        return
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        def track(items: tuple[LinearOp, ...], label: str) -> Iterable[LinearOp]:
+            return bar.track(items, description=label)
+        yield track

@@ -1,0 +1,27 @@
+from functools import partial
+
+import pytest
+
+from compiler.graph import Options
+from compiler.mapping import map_checkpoint
+from hw.config import PRESETS
+from tests.compiler.tiny import bert_tensors, call, write_checkpoint
+
+
+@pytest.fixture
+def command(capsys, monkeypatch):
+    """``command("map", …)``: exit status, standard output, standard error."""
+    return partial(call, capsys, monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory):
+    return write_checkpoint(tmp_path_factory.mktemp("checkpoint"), bert_tensors())
+
+
+@pytest.fixture(scope="session")
+def mapped(checkpoint, tmp_path_factory):
+    """A tiny BERT for 5 tokens in groups of 16. Read only."""
+    out = tmp_path_factory.mktemp("mapped") / "bert"
+    map_checkpoint(checkpoint, out, PRESETS["tiny"], Options(tokens=5, group_size=16))
+    return out

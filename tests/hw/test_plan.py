@@ -1,0 +1,236 @@
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hw.config import PRESETS, Machine
+from hw.isa import OPS, Loop, flatten, parse
+from hw.kernel import Regions, gemm_program, plan_gemm, program_bytes
+from hw.plan import GemmSpec, PlanError
+
+SCARCE = Machine(name="scarce", rows=2, cols=4, k_tile=32, builders=2, memory_bits=64,
+                 weight_depth=256, act_depth=16, scale_depth=64, psum_depth=16, out_depth=32,
+                 program_depth=2048, outstanding=2)
+MACHINES = [*PRESETS.values(), SCARCE]
+DIGITS = [((0, 1),), ((0, 2),), ((0, 4),), ((0, 4), (4, 1)), ((0, 4), (4, 4))]
+NOWHERE = Regions(weights=1 << 20, scales=2 << 20, acts=3 << 20, outputs=4 << 20)
+
+
+@st.composite
+def specs(draw, most=200):
+    k = draw(st.integers(1, most))
+    return GemmSpec(m=draw(st.one_of(st.just(1), st.integers(1, 40))), k=k,
+                    n=draw(st.integers(1, most)), digits=draw(st.sampled_from(DIGITS)),
+                    sigma=draw(st.booleans()), offset=draw(st.booleans()),
+                    group_size=draw(st.one_of(st.just(k), st.integers(1, k))))
+
+
+class Occupancy:
+    """What the buffers hold as a program runs: engines in order, each as far as tokens let it.
+
+    The token protocol alone decides: whichever engine can go on does, loads first, so that a
+    buffer is as full as it can ever be. Raises if a buffer overflows or nothing can go on."""
+
+    def __init__(self, machine, nodes):
+        self.machine = machine
+        self.queues = dict.fromkeys(("w_ready", "a_ready", "w_free", "a_free", "out_ready",
+                                     "out_free"), 0)
+        self.streams = {"load": [], "exec": [], "store": []}
+        for instr in execute(nodes):
+            if instr.op == "credit":
+                self.queues[list(self.queues)[instr["queue"]]] += instr["count"]
+            elif instr.op in self.streams:
+                self.streams[instr.op].append(instr)
+        self.at = dict.fromkeys(self.streams, 0)
+
+    def tokens(self, instr):
+        """Queues an instruction takes from, and gives to."""
+        if instr.op == "load":
+            side = "a" if instr["target"] == 1 else "w"
+            return [f"{side}_free"] * instr["wait"], [f"{side}_ready"] * instr["signal"]
+        if instr.op == "exec":
+            return ([f"{s}_ready" for s in "wa" if instr[f"wait_{s}"]]
+                    + ["out_free"] * instr["wait_out"],
+                    [f"{s}_free" for s in "wa" if instr[f"free_{s}"]]
+                    + ["out_ready"] * instr["signal_out"])
+        return ["out_ready"] * instr["wait"], ["out_free"] * instr["signal"]
+
+    def run(self, order):
+        """Run to the end, trying engines in ``order``; returns instructions in the order run."""
+        done = []
+        while any(self.at[name] < len(stream) for name, stream in self.streams.items()):
+            for name in order:
+                stream = self.streams[name]
+                if self.at[name] == len(stream):
+                    continue
+                takes, gives = self.tokens(stream[self.at[name]])
+                if all(self.queues[queue] >= takes.count(queue) for queue in takes):
+                    for queue in takes:
+                        self.queues[queue] -= 1
+                    for queue in gives:
+                        self.queues[queue] += 1
+                    done.append(stream[self.at[name]])
+                    self.at[name] += 1
+                    break
+            else:
+                raise AssertionError(f"deadlock at {self.at}, tokens {self.queues}")
+        return done
+
+
+def execute(nodes):
+    """Instructions as dispatched: loops unrolled, addresses resolved."""
+    registers = [0] * 16
+
+    def walk(nodes):
+        for node in nodes:
+            if isinstance(node, Loop):
+                for _ in range(node.count):
+                    yield from walk(node.body)
+            elif node.op == "add":
+                registers[node["reg"]] = (registers[node["reg"]] + node["value"]) % (1 << 32)
+            else:
+                values = {f.name: (node[f.name] + (registers[node[f.name + "_reg"]]
+                                                   if f.base else 0)) % (1 << f.bits)
+                          for f in OPS[node.op].fields}
+                yield replace(node, values=tuple(sorted(values.items())))
+    return walk(nodes)
+
+
+def check_buffers(plan, order):
+    """Every word an engine reads was written for it, and nothing in use is overwritten."""
+    machine = plan.machine
+    per_word = {0: machine.slice_bits // machine.memory_bits,
+                1: plan.act_word_bytes // machine.beat_bytes,
+                2: machine.scale_word_bits // machine.memory_bits}
+    depth = {0: machine.weight_depth, 1: machine.act_depth, 2: machine.scale_depth}
+    source = [{}, {}, {}]   # per buffer: word -> memory address it came from
+    expected = {0: NOWHERE.weights, 1: NOWHERE.acts, 2: NOWHERE.scales}
+    top = {0: plan.weight_bytes, 1: plan.act_bytes, 2: plan.scale_bytes}
+    read = [set(), set(), set()]
+    held, stored, opened = set(), set(), set()   # output words, bytes in memory, psums
+    for instr in Occupancy(machine, gemm_program(plan, NOWHERE)).run(order):
+        if instr.op == "load":
+            target = instr["target"]
+            first = instr["dram"] - expected[target]
+            assert 0 <= first and first + instr["beats"] * machine.beat_bytes <= top[target]
+            assert instr["sram"] % per_word[target] == 0 and instr["beats"] % per_word[target] == 0
+            for i in range(instr["beats"] // per_word[target]):
+                word = (instr["sram"] // per_word[target] + i) % depth[target]
+                source[target][word] = first + i * per_word[target] * machine.beat_bytes
+        elif instr.op == "exec":
+            words = plan.weight_words(instr["channels"], instr["tiles"])
+            for target, address, count in ((0, instr["w_addr"], words),
+                                           (1, instr["a_addr"], plan.act_words(instr["tiles"]))):
+                places = [source[target][(address + i) % depth[target]] for i in range(count)]
+                step = per_word[target] * machine.beat_bytes
+                assert places == list(range(places[0], places[0] + count * step, step))
+                read[target].update(places)
+            assert instr["channels"] >= machine.min_channels
+            psums = {(instr["psum"] + i) % machine.psum_depth for i in range(instr["channels"])}
+            if instr["first"]:
+                assert not psums & opened, "psums in use are started anew"
+                opened |= psums
+            assert psums <= opened
+            if instr["final"]:
+                opened -= psums
+                for i in range(plan.out_words(instr["channels"])):
+                    word = (instr["out"] + i) % machine.out_depth
+                    assert word not in held, "an output is overwritten before it is stored"
+                    held.add(word)
+        else:
+            words = -(-instr["beats"] * machine.memory_bits // machine.out_word_bits)
+            for i in range(words):
+                held.remove((instr["out"] + i) % machine.out_depth)
+            for row in range(instr["rows"]):
+                start = instr["dram"] + row * instr["stride"] - NOWHERE.outputs
+                span = range(start, start + instr["beats"] * machine.beat_bytes, 4)
+                assert not stored & set(span)
+                stored |= set(span)
+    assert not held and stored == set(range(0, plan.out_bytes, 4))
+    assert sorted(read[0]) == list(range(0, plan.weight_bytes, machine.slice_bits // 8))
+    assert sorted(read[1]) == list(range(0, plan.act_bytes, plan.act_word_bytes))
+    assert not opened
+
+
+@settings(max_examples=150, deadline=None)
+@given(machine=st.sampled_from(MACHINES), spec=specs())
+def test_programs_stay_within_their_buffers(machine, spec):
+    try:
+        plan = plan_gemm(machine, spec)
+    except PlanError:
+        return
+    for order in (("load", "exec", "store"), ("store", "exec", "load")):
+        check_buffers(plan, order)
+
+
+@settings(max_examples=200, deadline=None)
+@given(machine=st.sampled_from(MACHINES), spec=specs(most=3000))
+def test_sizes_of_a_plan(machine, spec):
+    try:
+        plan = plan_gemm(machine, spec)
+    except PlanError:
+        return
+    assert sum(plan.chunks) == plan.k_tiles and sum(plan.blocks) == plan.m_tiles
+    assert plan.n_padded >= spec.n and plan.m_tiles * (1 if plan.row_mode else machine.rows) >= (
+        spec.m)
+    assert plan.k_tiles * machine.k_tile >= spec.k
+    assert all(size % plan.group_tiles == 0 for size in plan.chunks) or all(
+        plan.group_tiles % size == 0 for size in plan.chunks[:1])
+    channels, chunk = max(plan.tiles), max(plan.chunks)
+    assert 2 * plan.weight_words(channels, chunk) <= machine.weight_depth
+    assert 2 * plan.scale_words(channels, plan.chunk_groups(chunk)) <= machine.scale_depth
+    assert plan.out_words(channels) <= machine.out_depth
+    assert channels <= min(255, machine.psum_depth)
+    held = plan.block * plan.act_words(plan.k_tiles) if plan.resident else 2 * plan.act_words(chunk)
+    assert held <= machine.act_depth
+    if len(plan.chunks) > 1:
+        assert plan.block * channels <= machine.psum_depth
+    assert plan.dram_bytes >= plan.compulsory_bytes
+
+
+@settings(max_examples=60, deadline=None)
+@given(machine=st.sampled_from(MACHINES), spec=specs())
+def test_programs_assemble_and_parse_back(machine, spec):
+    try:
+        plan = plan_gemm(machine, spec)
+    except PlanError:
+        return
+    nodes = gemm_program(plan, NOWHERE)
+    assert len(list(flatten(nodes))) <= machine.program_depth
+    data = program_bytes(nodes, machine)
+    assert list(flatten(parse(data))) == [type(i).decode(i.encode()) for i in flatten(nodes)]
+
+
+@pytest.mark.parametrize("machine", MACHINES, ids=[machine.name for machine in MACHINES])
+@pytest.mark.parametrize("planes", [1, 4, 8])
+@pytest.mark.parametrize("group_size", [1, 7, 32, 160])
+def test_small_shapes_always_fit(machine, planes, group_size):
+    digits = ((0, min(planes, 4)),) + (((4, planes - 4),) if planes > 4 else ())
+    for m in (1, 2, 9):
+        plan = plan_gemm(machine, GemmSpec(m=m, k=160, n=40, digits=digits, sigma=True,
+                                           offset=False, group_size=group_size))
+        assert plan.spec.planes == planes
+
+
+@pytest.mark.parametrize("changes, message", [
+    ({"m": 0}, "m must be positive, not 0"), ({"k": -1}, "k must be positive, not -1"),
+    ({"n": 0}, "n must be positive"), ({"group_size": 0}, "group_size must be positive"),
+    ({"digits": ()}, "weights of 0 digits"), ({"digits": ((0, 4),) * 3}, "weights of 3 digits"),
+])
+def test_specs_that_do_not_run(changes, message):
+    good = {"m": 1, "k": 1, "n": 1, "digits": ((0, 4),), "sigma": True, "group_size": 1}
+    with pytest.raises(PlanError, match=message):
+        GemmSpec(**{**good, **changes})
+
+
+def test_a_shape_that_fits_no_buffer_names_the_sizes():
+    small = PRESETS["tiny"].replace(weight_depth=8, name="small")
+    with pytest.raises(PlanError, match="2x4x4 with 4 planes.*machine small.*weight_depth=8"):
+        plan_gemm(small, GemmSpec(m=2, k=4, n=4, digits=((0, 4),), sigma=True, group_size=4))
+
+
+def test_outputs_beyond_the_address_range():
+    with pytest.raises(PlanError, match="2 GiB"):
+        plan_gemm(PRESETS["ulx3s-85f"], GemmSpec(m=40_000, k=64, n=40_000, digits=((0, 4),),
+                                                 sigma=True, group_size=64))

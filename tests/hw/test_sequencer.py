@@ -1,0 +1,154 @@
+import random
+
+import pytest
+
+from hw.config import Machine
+from hw.isa import OPS
+from hw.sequencer import Sequencer
+from tests.hw.streams import simulate, wait_for
+
+PLAIN = Machine(rows=2, cols=2)                                     # a channel drains in one slot
+SLOW = Machine(rows=4, cols=8, memory_bits=16)                      # … in four
+CONFIGS = pytest.mark.parametrize("config", [PLAIN, SLOW], ids=["plain", "slow-drain"])
+FIELDS = ("psum", "out", "rows", "last", "sigma", "first", "final", "bank")
+
+
+def random_job(config, rng):
+    planes1 = rng.choice([0, 0, 1, 4])
+    job = {name: 0 for name in (field.name for field in OPS["exec"].fields)}
+    return job | {
+        "w_addr": rng.randrange(65536), "s_addr": rng.randrange(65536),
+        "out": rng.randrange(config.out_depth), "psum": rng.randrange(config.psum_depth),
+        "tiles": rng.choice([1, 1, 2, 5]), "channels": rng.choice([4, 4, 7]),
+        "planes0": rng.randrange(1, 5), "shift0": rng.randrange(16), "sigma0": rng.randrange(2),
+        "planes1": planes1, "shift1": rng.randrange(16), "offset": rng.randrange(2),
+        "group_tiles": rng.choice([1, 2, 3, 4095]), "row_mode": rng.randrange(2),
+        "first": rng.randrange(2), "final": rng.randrange(2),
+        **{name: rng.randrange(2) for name in ("free_w", "free_a", "signal_out")}}
+
+
+def reference(config, job, bank):
+    """Valid slots of a job in order, straight from the description of the stream; then, for
+    every K-tile, the number of slots it takes."""
+    slots, lengths = [], []
+    words, groups = 0, -1
+    subs = config.rows if job["row_mode"] else 1
+    per_channel = 1 + job["offset"]
+    for tile in range(job["tiles"]):
+        groups += tile % job["group_tiles"] == 0
+        length = 0
+        for sub in range(subs):
+            passes = [(1, 1, True)] * job["offset"] + [(job["planes0"], job["shift0"], False)]
+            passes += [(job["planes1"], job["shift1"], False)] if job["planes1"] else []
+            for index, (planes, shift, offset) in enumerate(passes):
+                low = not offset and index == job["offset"]
+                final = (job["final"] and tile == job["tiles"] - 1 and index == len(passes) - 1)
+                for channel in range(job["channels"]):
+                    scale = ((groups * subs + sub) * job["channels"] + channel) * per_channel
+                    for plane in range(planes):
+                        end = plane == planes - 1
+                        slots.append({
+                            "w_addr": None if offset else (job["w_addr"] + words) % 65536,
+                            "s_addr": (job["s_addr"] + scale + offset) % 65536,
+                            "shift": shift, "offset": int(offset),
+                            "psum": (job["psum"] + channel) % config.psum_depth,
+                            "out": (job["out"] + channel * config.drain_slots) % config.out_depth
+                            if final else None,
+                            "rows": 1 << sub if job["row_mode"] else (1 << config.rows) - 1,
+                            "last": int(end), "sigma": int(low and end and job["sigma0"]),
+                            "first": int(job["first"] and tile == 0 and index == 0),
+                            "final": int(final), "bank": bank})
+                        words += not offset
+                    length += max(planes, config.drain_slots if final else 0)
+        lengths.append(length)
+        bank ^= 1
+    return slots, lengths, bank
+
+
+def run(config, jobs, rng, slow):
+    """Feed the jobs; returns valid slots with their cycles, retirements, cycles to idle."""
+    dut, slots, retired = Sequencer(config), [], []
+
+    async def feed(ctx):
+        for job in jobs:
+            while rng.random() < slow:
+                await ctx.tick()
+            for name, value in job.items():
+                ctx.set(getattr(dut.job, name), value)
+            ctx.set(dut.job_valid, 1)
+            await wait_for(ctx, dut.job_take)
+            ctx.set(dut.job_valid, 0)
+        while not ctx.get(dut.idle):
+            await ctx.tick()
+        await ctx.tick()
+        await ctx.tick()
+
+    async def tables(ctx):
+        full, bank = 0, 0
+        while True:
+            if not full >> bank & 1 and rng.random() >= slow:
+                full |= 1 << bank
+                bank ^= 1
+            ctx.set(dut.full, full)
+            *_, clear = await ctx.tick().sample(dut.clear_full)
+            assert not clear & ~full, "an empty bank is cleared"
+            full &= ~clear
+
+    async def watch(ctx):
+        cycle = 0
+        tokens = (dut.free_w, dut.free_a, dut.signal_out)
+        side = (dut.w_addr, dut.s_addr, dut.shift, dut.offset)
+        async for *_, valid, slot, w, s, shift, offset, retire, fw, fa, so in ctx.tick().sample(
+                dut.slot.valid, dut.slot, *side, dut.retire, *tokens):
+            cycle += 1
+            if valid:
+                slots.append((cycle, {"w_addr": w, "s_addr": s, "shift": shift, "offset": offset,
+                                      **{name: slot[name] for name in FIELDS}}))
+            if retire:
+                retired.append((cycle, {"free_w": fw, "free_a": fa, "signal_out": so}))
+
+    simulate(dut, feed, background=(tables, watch), max_cycles=60_000)
+    return slots, retired
+
+
+@CONFIGS
+@pytest.mark.parametrize("slow", [0, 0.7], ids=["flowing", "starved"])
+@pytest.mark.parametrize("seed", range(6))
+def test_slots_follow_the_stream_order(config, slow, seed):
+    rng = random.Random(seed)
+    jobs = [random_job(config, rng) for _ in range(4)]
+    slots, retired = run(config, jobs, rng, slow)
+    bank, expected = 0, []
+    for job in jobs:
+        part, _, bank = reference(config, job, bank)
+        expected += part
+    assert len(slots) == len(expected)
+    for (cycle, found), want in zip(slots, expected, strict=True):
+        known = {name: value for name, value in want.items() if value is not None}
+        assert {name: found[name] for name in known} == known, f"cycle {cycle}"
+    assert [tokens for _, tokens in retired] == [
+        {name: job[name] for name in ("free_w", "free_a", "signal_out")} for job in jobs]
+
+
+@CONFIGS
+@pytest.mark.parametrize("seed", range(4))
+def test_k_tiles_follow_without_a_gap(config, seed):
+    rng = random.Random(seed)
+    jobs = [random_job(config, rng) for _ in range(2)]
+    slots, retired = run(config, jobs, rng, 0)
+    at, bank = 0, 0
+    ends = []
+    for job, (end, _) in zip(jobs, retired, strict=True):
+        part, lengths, bank = reference(config, job, bank)
+        assert end - slots[at][0] + 2 == sum(lengths)  # a slot is seen one cycle after its cycle
+        ends.append((slots[at][0], end))
+        at += len(part)
+    assert ends[1][0] - ends[0][1] - 2 == 2  # cycles between two instructions
+
+
+def test_one_channel_group_of_one_plane():
+    """The shortest instruction: four slots, one plane, one K-tile."""
+    job = random_job(PLAIN, random.Random(0)) | {
+        "tiles": 1, "channels": 4, "planes0": 1, "planes1": 0, "offset": 0, "row_mode": 0}
+    slots, retired = run(PLAIN, [job], random.Random(0), 0)
+    assert [slot["last"] for _, slot in slots] == [1] * 4 and len(retired) == 1
