@@ -54,8 +54,8 @@ def write_text(path: Path, text: str) -> None:
 def verilog(
         machine: Annotated[str, typer.Option(help="Preset, or a .toml or .json file.")],
         out: Annotated[Path, typer.Option(help="Verilog file to write.")],
-        changes: Annotated[list[str] | None, typer.Option(
-            "--set", metavar="KEY=VALUE", help="Change a field of the machine; repeatable.")] = None,
+        changes: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=(
+            "Change a field of the machine; repeatable."))] = None,
         as_json: JsonFlag = False) -> None:
     """Write the whole core as Verilog: AXI4 manager, AXI4-Lite subordinate, one clock. The same
     machine gives the same bytes."""

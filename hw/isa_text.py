@@ -17,18 +17,16 @@ HEAD = f"""# Instruction set
 
 Made from `hw/isa.py` by `python -m hw isa --markdown`.
 
-An instruction is {INSTRUCTION_BITS} bits ({INSTRUCTION_BYTES} bytes), little-endian in memory. Bits \
-0…{OPCODE_BITS - 1} are the opcode; bits that no field
-names are ignored. Fields are unsigned unless stated.
+An instruction is {INSTRUCTION_BITS} bits ({INSTRUCTION_BYTES} bytes), little-endian in memory.
+Bits 0…{OPCODE_BITS - 1} are the opcode; bits that no field names are ignored. Fields are unsigned
+unless stated.
 
-There are {REGISTERS} address registers of 32 bits; register 0 is always zero, all are zero when a \
-program starts, and
-only `add` changes one. A field `x` that is followed by `x_reg` is an address: the register so named \
-is added to it when
-the instruction is dispatched. Addresses of on-chip buffers wrap at the buffer's depth. Loops nest \
-{LOOP_DEPTH} deep.
+There are {REGISTERS} address registers of 32 bits; register 0 is always zero, all are zero when a
+program starts, and only `add` changes one. A field `x` that is followed by `x_reg` is an address:
+the register so named is added to it when the instruction is dispatched. Addresses of on-chip
+buffers wrap at the buffer's depth. Loops nest {LOOP_DEPTH} deep.
 
-A program ends with `halt`. An opcode that is not listed, or a `load` with another target, stops the \
+A program ends with `halt`. An opcode that is not listed, or a `load` with another target, stops the
 machine with error 1.
 """
 

@@ -27,6 +27,7 @@ TOP = "bitwright"
 MACHINE_VARIABLE = "BITWRIGHT_MACHINE"  # tells a bench its machine, as JSON
 BUILD_ARGS = ("-O3", "--x-assign", "fast", "--x-initial", "fast", "-Wno-fatal", "-Wno-lint",
               "--no-timing", "-CFLAGS", "-O1")
+FST = Path(__file__).with_name("fst")   # stands in for compression libraries' headers
 VISIBLE = f'`verilator_config\npublic_flat_rw -module "{TOP}" -var "*"\n'
 
 
@@ -77,14 +78,23 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
         os.environ.update(before)
 
 
-def _tail(log: Path) -> str:
-    return "\n".join(log.read_text(errors="replace").strip().splitlines()[-15:])
+def _tail(log: Path, lines: int = 15) -> str:
+    return "\n".join(log.read_text(errors="replace").strip().splitlines()[-lines:])
+
+
+def _trace_args(folder: Path) -> tuple[str, ...]:
+    """Options for FST. The headers in ``sim/fst`` hold all that the writer needs of its
+    libraries; the make file links them by name, so they are there, and empty."""
+    for name in ("liblz4.a", "libz.a"):
+        (folder / name).write_bytes(b"!<arch>\n")
+    return ("--trace-fst", "-CFLAGS", f"-I{FST}", "-LDFLAGS", f"-L{folder.resolve()}")
 
 
 def _build(runner: Verilator, machine: Machine, folder: Path, waves: bool) -> None:
     verilog = core_verilog(machine.replace(fabric="generic"))
     key = hashlib.sha256("\0".join([
-        verilog, VISIBLE, str(waves), *BUILD_ARGS,
+        verilog, VISIBLE, *(path.read_text() for path in sorted(FST.glob("*.h")) if waves),
+        *BUILD_ARGS,
         *(importlib.metadata.version(name) for name in ("verilator", "cocotb"))]).encode())
     stamp = folder / "stamp"
     if stamp.is_file() and stamp.read_text() == key.hexdigest() and (folder / TOP).is_file():
@@ -97,7 +107,7 @@ def _build(runner: Verilator, machine: Machine, folder: Path, waves: bool) -> No
     visible.write_text(VISIBLE)
     try:
         runner.build(sources=[visible, source], hdl_toplevel=TOP, build_dir=folder, waves=waves,
-                     build_args=[*BUILD_ARGS, *(("--trace-fst",) if waves else ())],
+                     build_args=[*BUILD_ARGS, *(_trace_args(folder) if waves else ())],
                      timescale=("1ns", "1ps"), log_file=log)
     except RuntimeError:
         raise SimulationError(f"Verilator could not compile machine {machine.name}; {log}:\n"
@@ -139,7 +149,7 @@ def run_bench(machine: Machine, module: str, *, seed: int, waves: bool = False,
     try:
         count, failed = _outcomes(results)
     except (OSError, ElementTree.ParseError):
-        count, failed = 1, ("ended without results",)
+        count, failed = 1, (f"ended without results: {_tail(log, 1)}",)
     if not count:
         count, failed = 1, ("no tests ran",)
     return BenchResult(bench=module, machine=machine.name, seed=seed, tests=count, failed=failed,

@@ -107,7 +107,7 @@ class Issuer:
 
     def state(self, now: int) -> tuple:
         grain = self.beat_bytes * self.burst_beats
-        while self.ends and self.ends[0] < now:
+        while self.ends and self.ends[0] < now - 1:  # frees a place by now
             self.ends.popleft()
         busy = bool(self.queue or self.rows)
         return (tuple((at - now, id(instr), address % grain) for at, instr, address in self.queue),

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -47,6 +48,7 @@ class RunResult:
     counters: dict[str, int]
     status: int
     simulated_cycles: int
+    seconds: float
     dump: bytes
 
     @property
@@ -134,7 +136,9 @@ def run(machine: Machine, image: bytes | NDArray[np.uint8], *, program: int, len
             file.write(data)
         arguments = [str(image_path), str(dump_path), *map(str, (
             *dump, program, length, memory.latency, memory.interval, max_cycles, fault))]
+        start = time.perf_counter()
         done = subprocess.run([str(simulator), *arguments], capture_output=True, text=True)
+        seconds = time.perf_counter() - start
         if done.returncode:
             raise SimulationError(f"simulator failed: {done.stderr.strip() or done.returncode}")
         report = json.loads(done.stdout)
@@ -144,4 +148,5 @@ def run(machine: Machine, image: bytes | NDArray[np.uint8], *, program: int, len
             raise SimulationError("the simulator belongs to another machine description")
         return RunResult(counters=dict(zip(COUNTER_NAMES, report["counters"], strict=True)),
                          status=report["status"], simulated_cycles=report["simulated_cycles"],
+                         seconds=seconds,
                          dump=dump_path.read_bytes())

@@ -6,12 +6,12 @@ import numpy as np
 from models.formats import DATATYPES
 from sim.benches.support import Bench, Gemm, random_gemm, random_matrix
 
-TYPES = (*DATATYPES, *(f"{name} asymmetric" for name in DATATYPES
+TYPES = (*DATATYPES, *(f"{name}_asym" for name in DATATYPES
                        if name.startswith("int") and name != "int1"))
 
 
 @cocotb.test()
-@cocotb.parametrize(form=[name.replace(" ", "_") for name in TYPES])
+@cocotb.parametrize(form=TYPES)
 async def every_type(dut, form: str) -> None:
     """Two GEMMs of the type, one of them of a single token."""
     bench = Bench(dut, f"every_type {form}")

@@ -5,6 +5,7 @@ import os
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import cocotb
 import numpy as np
@@ -16,8 +17,8 @@ from numpy.typing import NDArray
 from hw.config import Machine
 from hw.control import COUNTER_NAMES, Registers, Status
 from hw.isa import INSTRUCTION_BYTES
-from hw.pack import gemm_spec, pack_activations, pack_weights, unpack_outputs
 from hw.kernel import plan_gemm
+from hw.pack import gemm_spec, pack_activations, pack_weights, unpack_outputs
 from models.formats import DATATYPES
 from models.golden import accumulator_bound, mpgemm
 from models.matrix import QuantizedMatrix
@@ -64,7 +65,7 @@ def random_matrix(rng: np.random.Generator, name: str, n: int, k: int, group_siz
     while True:
         spread = rng.integers(0, 16 - shift, (n, groups))
         bits = np.clip(top - spread, 0, 11)
-        offset = {}
+        offset: dict[str, Any] = {}
         if asymmetric:
             offset = {"offset_mantissa": rng.integers(-2048, 2048, (n, groups)).astype(np.int16),
                       "offset_shift": rng.integers(0, 5, (n, groups)).astype(np.uint8)}
@@ -103,8 +104,8 @@ def pauses(rng: np.random.Generator) -> Iterator[bool]:
     if kind == 0:
         return iter(lambda: False, None)
     if kind == 3:
-        return iter((bool(on) for _ in iter(int, 1) for on in
-                     [rng.random() < 0.5] * int(rng.integers(1, 40))))
+        return (bool(on) for _ in iter(int, 1) for on in
+                [rng.random() < 0.5] * int(rng.integers(1, 40)))
     share = (0.0, 0.15, 0.6)[kind]
     return iter(lambda: bool(rng.random() < share), None)
 
@@ -118,7 +119,7 @@ class Bench:
     def __init__(self, dut, name: str):
         self.dut = dut
         self.machine = Machine.from_json(os.environ[MACHINE_VARIABLE])
-        seed = int(cocotb.RANDOM_SEED)  # type: ignore[attr-defined]
+        seed = int(cocotb.RANDOM_SEED)
         self.rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
         self.log = logging.getLogger("cocotb.bench")
         for noisy in (f"cocotb.{dut._name}.m_axi", f"cocotb.{dut._name}.s_axil"):

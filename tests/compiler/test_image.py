@@ -49,10 +49,10 @@ def drop(*path):
 EDITS = {
     "format": (set_in("format", value="other"), "format"),
     "version": (set_in("version", value=2), "version"),
-    "machine field": (set_in("machine", "rows", value=4), "identity"),
+    "machine field": (set_in("machine", "rows", value=4), "does not belong"),
     "machine that cannot be": (set_in("machine", "rows", value=0), "rows"),
     "unknown machine field": (set_in("machine", "colour", value=1), "colour"),
-    "identity": (set_in("identity", value=1), "identity"),
+    "identity": (set_in("identity", value=1), "does not belong"),
     "no machine": (drop("machine"), "machine"),
     "machine of another kind": (set_in("machine", value=[]), "machine"),
     "plan": (set_in("layers", 0, "plan", "channels", value=5), "layers.0.plan.channels"),

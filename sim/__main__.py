@@ -1,0 +1,189 @@
+"""``python -m sim``: verify a GEMM on RTL, estimate cycles, run regressions and benchmarks."""
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from hw.__main__ import overrides
+from hw.config import PRESETS, Machine, MachineError
+from hw.config import machine as machine_of
+from hw.isa import ProgramError
+from hw.plan import PlanError
+from models.formats import DATATYPES
+from sim.bench import run_bench
+from sim.cycles import CycleModelError
+from sim.estimate import estimate_gemm, shape_spec
+from sim.fuzz import MACHINES, Case, compare, random_case
+from sim.memory import Memory
+from sim.regress import regress as run_regression
+from sim.verilated import SimulationError, build
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
+                  help="Verify a GEMM on RTL, estimate cycles, run regressions and benchmarks.")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON alone.")]
+MachineName = Annotated[str, typer.Option(
+    "--machine", help=f"{', '.join(PRESETS)}, or a .toml or .json file.")]
+Settings = Annotated[list[str] | None, typer.Option(
+    "--set", metavar="KEY=VALUE", help="Change a field of the machine; repeatable.")]
+Weights = Annotated[str, typer.Option(help=f"Weight datatype: {', '.join(DATATYPES)}.")]
+Activations = Annotated[str, typer.Option(help="Activation datatype: int8.")]
+GroupSize = Annotated[int, typer.Option(min=0, help="Features per scale; 0: whole channel.")]
+Asymmetric = Annotated[bool, typer.Option("--asymmetric", help="An offset per group.")]
+Latency = Annotated[int, typer.Option(help="Memory: cycles to a burst's first beat.")]
+Interval = Annotated[int, typer.Option(help="Memory: cycles per beat.")]
+
+
+def _gemm(text: str) -> str:
+    if not re.fullmatch(r"[1-9]\d{0,8}x[1-9]\d{0,8}x[1-9]\d{0,8}", text):
+        raise typer.BadParameter(f"takes MxKxN, three positive numbers, not {text!r}")
+    return text
+
+
+def _weights(name: str) -> str:
+    if name not in DATATYPES:
+        raise typer.BadParameter(f"unknown datatype {name!r}; known: {', '.join(DATATYPES)}")
+    return name
+
+
+def _activations(name: str) -> str:
+    if name != "int8":
+        raise typer.BadParameter(f"the array takes int8 activations, not {name!r}")
+    return name
+
+
+Gemm = Annotated[str, typer.Option(callback=_gemm, help="Shape MxKxN.")]
+
+
+def _shape(text: str) -> tuple[int, int, int]:
+    m, k, n = map(int, text.split("x"))
+    return m, k, n
+
+
+def _machine(name: str, settings: list[str] | None) -> Machine:
+    return machine_of(name, overrides(settings or []))
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+@app.command()
+def verify(gemm: Gemm, weights: Annotated[str, typer.Option(callback=_weights)] = "int4",
+           activations: Annotated[str, typer.Option(callback=_activations)] = "int8",
+           group_size: GroupSize = 64, asymmetric: Asymmetric = False,
+           machine: MachineName = "tiny", settings: Settings = None,
+           seed: Annotated[int, typer.Option(min=0, help="Of weights and activations.")] = 0,
+           memory_latency: Latency = 32, memory_interval: Interval = 1,
+           as_json: Json = False) -> None:
+    """One random GEMM on RTL, golden model and cycle model. Exit status 1 if a bit or a cycle
+    differs."""
+    m, k, n = _shape(gemm)
+    case = Case(machine=_machine(machine, settings), m=m, k=k, n=n, datatype=weights,
+                group_size=group_size, asymmetric=asymmetric, seed=seed,
+                memory=Memory(latency=memory_latency, interval=memory_interval))
+    found = compare(case, _say)
+    if as_json:
+        print(json.dumps(found.to_dict()))
+    else:
+        console = Console(highlight=False)
+        console.print(f"{case}: {found.mismatches} of {m * n} accumulators differ")
+        table = Table("engine", "counter", "RTL", "model")
+        rows = [("core", name, found.rtl.counters[name], found.model.counters[name])
+                for name in ("run", "total")]
+        rows += [(engine, name, value, found.model.engines[engine][name])
+                 for engine, values in found.rtl.engines.items() for name, value in values.items()]
+        for engine, name, rtl, model in rows:
+            table.add_row(engine, name, f"{rtl:,}", f"{model:,}",
+                          style="" if rtl == model else "bold red")
+        console.print(table)
+        console.print(f"roofline {found.roofline_cycles:,.0f} cycles: efficiency "
+                      f"{found.roofline_cycles / found.rtl.counters['run']:.3f}")
+    if not found.ok:
+        raise typer.Exit(1)
+
+
+@app.command()
+def estimate(gemm: Gemm, weights: Annotated[str, typer.Option(callback=_weights)] = "int4",
+             group_size: GroupSize = 64, asymmetric: Asymmetric = False,
+             machine: MachineName = "ulx3s-85f", settings: Settings = None,
+             memory_latency: Latency = 32, memory_interval: Interval = 1,
+             as_json: Json = False) -> None:
+    """Cycles of a GEMM from the cycle model, for shapes of any size."""
+    m, k, n = _shape(gemm)
+    config = _machine(machine, settings)
+    spec = shape_spec(m, k, n, DATATYPES[weights], group_size, asymmetric)
+    found = {"machine": config.name, "weights": weights, "group_size": group_size,
+             **estimate_gemm(config, spec, Memory(latency=memory_latency,
+                                                  interval=memory_interval))}
+    if as_json:
+        print(json.dumps(found))
+        return
+    table = Table("figure", "value")
+    for name, value in found.items():
+        if not isinstance(value, dict):
+            table.add_row(name.replace("_", " "), f"{value:,.4g}" if isinstance(value, float)
+                          else f"{value:,}" if isinstance(value, int) else str(value))
+    for engine, values in found["engines"].items():
+        for name, value in values.items():
+            table.add_row(f"{engine}: {name.replace('_', ' ')}", f"{value:,}")
+    Console(highlight=False).print(table)
+
+
+@app.command()
+def fuzz(programs: Annotated[int, typer.Option(min=1, help="How many.")] = 330,
+         seed: Annotated[int, typer.Option(min=0, help="Number of the first.")] = 0,
+         as_json: Json = False) -> None:
+    """Random programs on three machines with three memories: every bit and every counter must
+    agree. Exit status 1 if one does not."""
+    for config in MACHINES:
+        build(config, _say)
+    failures = []
+    for number in range(seed, seed + programs):
+        found = compare(random_case(number))
+        if not found.ok:
+            failures.append({"case": str(found.case), "mismatches": found.mismatches,
+                             "differences": found.differences})
+    if as_json:
+        print(json.dumps({"programs": programs, "seed": seed, "failures": failures}))
+    else:
+        for failure in failures:
+            print(f"FAILED {failure['case']}: {failure['mismatches']} accumulators differ, "
+                  f"counters (RTL, model) {failure['differences']}")
+        print(f"{programs} programs from seed {seed}: {len(failures)} differ")
+    if failures:
+        raise typer.Exit(1)
+
+
+@app.command()
+def regress(waves: Annotated[bool, typer.Option("--waves", help="Keep FST files.")] = False,
+            seed: Annotated[int | None, typer.Option(min=0, help="Repeat a run.")] = None) -> None:
+    """The cocotb regression of the whole core."""
+    if run_regression(waves=waves, seed=seed):
+        raise typer.Exit(1)
+
+
+@app.command()
+def bench(out: Annotated[Path | None, typer.Option(help="JSON file to write.")] = None,
+          as_json: Json = False) -> None:
+    """Roofline efficiency, simulation and model speed."""
+    run_bench(out, as_json, _say)
+
+
+def main() -> None:
+    try:
+        app()
+    except (MachineError, PlanError, ProgramError, SimulationError, CycleModelError, ValueError,
+            OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()

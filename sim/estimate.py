@@ -1,0 +1,55 @@
+"""Cycles of one GEMM from its shape alone: plan, program, cycle model; no weights, no RTL."""
+
+from typing import Any
+
+from hw.config import Machine
+from hw.kernel import Regions, gemm_program, plan_gemm
+from hw.plan import PAGE, GemmSpec, Plan
+from models.formats import Datatype
+from sim.cycles import run_cycles
+from sim.memory import Memory
+
+__all__ = ["estimate_gemm", "shape_spec"]
+
+
+def shape_spec(m: int, k: int, n: int, datatype: Datatype, group_size: int,
+               asymmetric: bool) -> GemmSpec:
+    """The GEMM of a weight type without its weights; ``group_size`` 0 is the whole channel."""
+    return GemmSpec(m=m, k=k, n=n, sigma=datatype.correction == -1, offset=asymmetric,
+                    digits=tuple((shift, len(planes)) for shift, planes in datatype.digits),
+                    group_size=min(group_size or k, k))
+
+
+def _regions(plan: Plan) -> Regions:
+    """Regions one after the other; only their order matters to timing."""
+    def page(value: int) -> int:
+        return -(-value // PAGE) * PAGE
+    weights = page(plan.machine.program_depth * 32)
+    scales = weights + page(plan.weight_bytes)
+    acts = scales + page(plan.scale_bytes)
+    return Regions(weights=weights, scales=scales, acts=acts,
+                   outputs=acts + page(plan.act_bytes))
+
+
+def estimate_gemm(machine: Machine, spec: GemmSpec, memory: Memory) -> dict[str, Any]:
+    """Predicted cycles, counters and traffic.
+
+    Raises :class:`hw.plan.PlanError` if the GEMM does not fit the machine."""
+    plan = plan_gemm(machine, spec)
+    counters = run_cycles(machine, gemm_program(plan, _regions(plan)), memory)
+    cycles = counters.counters["run"]
+    roofline = max(spec.macs / machine.macs_per_cycle(spec.planes),
+                   plan.compulsory_bytes / machine.beat_bytes * memory.interval)
+    compute = roofline * machine.macs_per_cycle(spec.planes) <= spec.macs * (1 + 1e-9)
+    return {
+        "m": spec.m, "k": spec.k, "n": spec.n, "macs": spec.macs, "cycles": cycles,
+        "total_cycles": counters.counters["total"],
+        "utilization": spec.macs / (cycles * machine.macs_per_cycle(spec.planes)),
+        "roofline_cycles": roofline, "roofline_efficiency": roofline / cycles,
+        "bound": "compute" if compute else "memory",
+        "weight_bytes": plan.weight_bytes + plan.scale_bytes, "dram_bytes": plan.dram_bytes,
+        "compulsory_bytes": plan.compulsory_bytes, "row_mode": plan.row_mode,
+        "tile": {"channels_per_column": plan.channels, "k_tiles": plan.chunk,
+                 "token_tiles": plan.block, "resident_activations": plan.resident},
+        "engines": counters.engines,
+    }
