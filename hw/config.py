@@ -64,7 +64,7 @@ class Machine:
     scale_depth: int = 512
     psum_depth: int = 64
     out_depth: int = 64
-    program_depth: int = 512
+    program_depth: int = 1024
     outstanding: int = 4
 
     def __post_init__(self) -> None:
@@ -277,9 +277,9 @@ PRESETS: dict[str, Machine] = {preset.name: preset for preset in (
     Machine(name="icebreaker", rows=1, cols=2, k_tile=16, builders=1, table="mux", fabric="ice40",
             memory_bits=16, weight_depth=1024, act_depth=512, scale_depth=512, psum_depth=64,
             out_depth=64, program_depth=512),
-    _ulx3s("ulx3s-12f", 4, 4, weight_depth=1024, act_depth=256, scale_depth=512, psum_depth=256,
+    _ulx3s("ulx3s-12f", 4, 4, weight_depth=512, act_depth=256, scale_depth=512, psum_depth=256,
            out_depth=256),
-    _ulx3s("ulx3s-85f", 8, 8, weight_depth=2048, act_depth=1024, scale_depth=1024, psum_depth=512,
+    _ulx3s("ulx3s-85f", 8, 8, weight_depth=1024, act_depth=1024, scale_depth=1024, psum_depth=512,
            out_depth=512),
 )}
 

@@ -11,6 +11,7 @@ from bisect import insort
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from hw.config import Machine
 from hw.control import COUNTER_NAMES, COUNTERS
@@ -24,6 +25,7 @@ from sim.memory import Memory
 __all__ = ["CycleResult", "CycleModelError", "run_cycles"]
 
 NEVER = float("inf")
+SHORT_LOOP = 32  # iterations below which an innermost loop is not searched for repetition
 
 
 class CycleModelError(RuntimeError):
@@ -48,15 +50,6 @@ class Bus:
         self.latency, self.interval = memory.latency, memory.interval
         self.free = 0
 
-    def burst(self, issued: int, beats: int) -> int:
-        """Cycle of the last beat of a burst whose address is taken in cycle ``issued``."""
-        start = issued + self.latency
-        if start < self.free:
-            start = self.free
-        last = start + (beats - 1) * self.interval
-        self.free = last + self.interval
-        return last
-
 
 class Issuer:
     """Address side of one DMA engine: a queue of transfers, cut into bursts."""
@@ -80,22 +73,46 @@ class Issuer:
             return self.at
         return max(self.at, self.ends[0] + 1)
 
-    def issue(self, now: int) -> tuple[int, bool]:
-        """Take one burst's address in cycle ``now``: (beats, last burst of the instruction)."""
-        if len(self.ends) == self.outstanding:
-            self.ends.popleft()
-        address, remaining = self.rows[0]
-        room = self.burst_beats - address // self.beat_bytes % self.burst_beats
-        beats = min(room, remaining)
-        self.beats += beats
-        if beats == remaining:
-            self.rows.popleft()
-        else:
-            self.rows[0] = (address + beats * self.beat_bytes, remaining - beats)
-        self.at = now + 2
-        if not self.rows:
-            self.idle = now + 1
-        return beats, not self.rows
+    def issue(self, now: int, limit: float, bus: Bus, answer: int) -> bool:
+        """Take a burst's address in cycle ``now``, and all that follow before cycle ``limit``. A
+        burst frees its place ``answer`` cycles after its last beat. True after the instruction's
+        last."""
+        ends, rows, outstanding = self.ends, self.rows, self.outstanding
+        latency, interval, free = bus.latency, bus.interval, bus.free
+        address, remaining = rows[0]
+        address //= self.beat_bytes
+        while True:
+            if len(ends) == outstanding:
+                ends.popleft()
+            beats = self.burst_beats - address % self.burst_beats
+            if beats > remaining:
+                beats = remaining
+            start = now + latency
+            if start < free:
+                start = free
+            free = start + beats * interval
+            ends.append(free - interval + answer)
+            self.beats += beats
+            remaining -= beats
+            address += beats
+            self.at = now + 2
+            if not remaining:
+                rows.popleft()
+                if not rows:
+                    self.idle = now + 1
+                    break
+                address, remaining = rows[0]
+                address //= self.beat_bytes
+            now = self.at
+            if len(ends) == outstanding and ends[0] + 1 > now:
+                now = ends[0] + 1
+            if now >= limit:
+                break
+        if rows:
+            rows[0] = (address * self.beat_bytes, remaining)
+        bus.free = free
+        self.last_end = ends[-1]
+        return not rows
 
     def pop(self, now: int) -> Instr:
         _, instr, address = self.queue.popleft()
@@ -143,7 +160,9 @@ class CycleModel:
         self.now = 0            # cycle in which the dispatcher reads its next instruction
         self.counts = dict.fromkeys(COUNTER_NAMES, 0)
         self.decoded: dict[int, dict[str, int]] = {}
-        self.keep: list[Instr] = []
+        self.needed: dict[int, tuple[list[int], ...]] = {}  # tokens an exec waits for
+        self.bodies: dict[int, list[Any]] = {}
+        self.keep: list[Any] = []           # what ids refer to
 
     # ---- agents: cycle of the next action, and the action ---------------------------------
     def load_time(self) -> float:
@@ -163,7 +182,7 @@ class CycleModel:
             when = max(when, tokens[0])
         return when
 
-    def load_act(self, now: int) -> None:
+    def load_act(self, now: int, limit: float) -> None:
         engine = self.load
         if not engine.rows:
             at, instr, address = engine.queue[0]
@@ -177,13 +196,9 @@ class CycleModel:
             engine.pop(now)
             return
         values = self.decoded[id(engine.current)]
-        beats, last = engine.issue(now)
-        end = self.bus.burst(now, beats)
-        engine.ends.append(end)
-        engine.last_end = end
-        if last and values["signal"]:
+        if engine.issue(now, limit, self.bus, 0) and values["signal"]:
             insort(self.tokens[Queue.A_READY if values["target"] == Target.ACTS
-                               else Queue.W_READY], end + 2)
+                               else Queue.W_READY], engine.last_end + 2)
 
     def store_time(self) -> float:
         engine = self.store
@@ -199,7 +214,7 @@ class CycleModel:
             when = max(when, self.tokens[Queue.OUT_READY][0])
         return when
 
-    def store_act(self, now: int) -> None:
+    def store_act(self, now: int, limit: float) -> None:
         engine = self.store
         if not engine.rows:
             at, instr, address = engine.queue[0]
@@ -212,12 +227,8 @@ class CycleModel:
             engine.pop(now)
             return
         values = self.decoded[id(engine.current)]
-        beats, last = engine.issue(now)
-        answer = self.bus.burst(now, beats) + 1
-        engine.ends.append(answer)
-        engine.last_end = answer
-        if last and values["signal"]:
-            insort(self.tokens[Queue.OUT_FREE], answer + 1)
+        if engine.issue(now, limit, self.bus, 1) and values["signal"]:
+            insort(self.tokens[Queue.OUT_FREE], engine.last_end + 1)
 
     EXEC_WAITS = (("wait_w", Queue.W_READY, "execute_wait_w_ready"),
                   ("wait_a", Queue.A_READY, "execute_wait_a_ready"),
@@ -226,18 +237,18 @@ class CycleModel:
     def exec_time(self) -> float:
         if not self.exec_queue:
             return NEVER
-        at, instr = self.exec_queue[0]
-        values = self.decoded[id(instr)]
-        when = max(at, self.exec.ready())
-        for flag, queue, _ in self.EXEC_WAITS:
-            if values[flag]:
-                tokens = self.tokens[queue]
-                if not tokens:
-                    return NEVER
-                when = max(when, tokens[0])
+        when, instr = self.exec_queue[0]
+        ready = self.exec.ready()
+        if ready > when:
+            when = ready
+        for tokens in self.needed[id(instr)]:
+            if not tokens:
+                return NEVER
+            if tokens[0] > when:
+                when = tokens[0]
         return when
 
-    def exec_act(self, now: int) -> None:
+    def exec_act(self, now: int, limit: float) -> None:
         at, instr = self.exec_queue.popleft()
         self.exec_pops.append(now)
         if len(self.exec_pops) > QUEUE_DEPTH:
@@ -265,15 +276,18 @@ class CycleModel:
         acted = False
         while True:
             load, store, execute = self.load_time(), self.store_time(), self.exec_time()
-            first = min(load, store, execute)
-            if first >= until or first == NEVER:
-                return acted
-            if load == first:
-                self.load_act(int(first))
-            elif store == first:
-                self.store_act(int(first))
+            if load <= store and load <= execute:
+                if load >= until or load == NEVER:
+                    return acted
+                self.load_act(int(load), min(store, execute, until))
+            elif store <= execute:
+                if store >= until:
+                    return acted
+                self.store_act(int(store), min(load, execute, until))
             else:
-                self.exec_act(int(first))
+                if execute >= until:
+                    return acted
+                self.exec_act(int(execute), NEVER)
             acted = True
             if until == NEVER:
                 return True
@@ -285,6 +299,9 @@ class CycleModel:
             values = {**dict.fromkeys(OPS[instr.op].layout, 0), **dict(instr.values)}
             self.decoded[id(instr)] = values
             self.keep.append(instr)
+            if instr.op == "exec":
+                self.needed[id(instr)] = tuple(self.tokens[queue] for flag, queue, _
+                                               in self.EXEC_WAITS if values[flag])
         return values
 
     def room(self, op: str) -> float:
@@ -304,15 +321,12 @@ class CycleModel:
         """Instruction that is read in cycle ``now``."""
         op, values = instr.op, self.fields(instr)
         issue = self.now + DISPATCH_CYCLES - 1
-        if op == "add":
-            self.registers[values["reg"]] += values["value"]
-        elif op == "credit":
+        if op == "credit":
             for _ in range(values["count"]):
                 insort(self.tokens[values["queue"]], issue + 1)
         elif op in ("load", "exec", "store"):
             self.advance(issue)
-            while self.room(op) > issue:
-                room = self.room(op)
+            while (room := self.room(op)) > issue:
                 if room == NEVER:
                     if not self.advance(NEVER):
                         raise CycleModelError(f"the program never ends: {instr} waits for a queue")
@@ -334,21 +348,41 @@ class CycleModel:
         self.now += DISPATCH_CYCLES
 
     def interpret(self, nodes: Sequence[Node]) -> None:
-        for node in nodes:
-            if not isinstance(node, Loop):
-                if node.op == "halt":
-                    return
-                self.dispatch(node)
-                continue
-            self.control()
-            seen: dict[tuple, tuple[int, int, dict[str, int]]] = {}
-            iteration = 0
-            while iteration < node.count:
-                self.interpret(node.body)
+        for step in self.prepared(nodes):
+            if isinstance(step, list):       # a run of adds
+                for register, value in step:
+                    self.registers[register] += value
+                self.now += DISPATCH_CYCLES * len(step)
+            elif isinstance(step, Loop):
                 self.control()
-                iteration += 1
-                if node.count - iteration > 1:
-                    iteration = self.skip(seen, iteration, node.count)
+                seen: dict[tuple, tuple[int, int, dict[str, int]]] = {}
+                worth = step.count >= SHORT_LOOP or any(
+                    isinstance(node, Loop) for node in step.body)
+                iteration = 0
+                while iteration < step.count:
+                    self.interpret(step.body)
+                    self.control()
+                    iteration += 1
+                    if worth and step.count - iteration > 1:
+                        iteration = self.skip(seen, iteration, step.count)
+            elif step.op != "halt":
+                self.dispatch(step)
+
+    def prepared(self, nodes: Sequence[Node]) -> list[Any]:
+        """``nodes`` with every run of ``add`` as one list of (register, value)."""
+        found = self.bodies.get(id(nodes))
+        if found is None:
+            found = []
+            for node in nodes:
+                if isinstance(node, Instr) and node.op == "add":
+                    if not found or not isinstance(found[-1], list):
+                        found.append([])
+                    found[-1].append((node["reg"], node["value"]))
+                else:
+                    found.append(node)
+            self.bodies[id(nodes)] = found
+            self.keep.append(nodes)
+        return found
 
     # ---- repetition -----------------------------------------------------------------------
     def state(self) -> tuple:
@@ -394,7 +428,8 @@ class CycleModel:
         self.exec.shift(cycles)
         self.exec_queue = deque((at + cycles, instr) for at, instr in self.exec_queue)
         self.exec_pops = deque(pop + cycles for pop in self.exec_pops)
-        self.tokens = [[at + cycles for at in tokens] for tokens in self.tokens]
+        for tokens in self.tokens:
+            tokens[:] = [at + cycles for at in tokens]
 
     # ---- the whole ------------------------------------------------------------------------
     def run(self, nodes: Sequence[Node], address: int) -> CycleResult:

@@ -164,7 +164,7 @@ def test_programs_stay_within_their_buffers(machine, spec):
         check_buffers(plan, order)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(machine=st.sampled_from(MACHINES), spec=specs(most=3000))
 def test_sizes_of_a_plan(machine, spec):
     try:
