@@ -46,9 +46,11 @@ test: setup ## every test, then the cocotb regression
 sim: setup ## the cocotb regression alone (WAVES=1 keeps waves, SEED=n repeats a run)
 	@$(REGRESS)
 
-bench: setup ## measure, into build/bench.json
-	@mkdir -p build
-	@$(RUN) "$(BIN)/python" -m sim bench --out build/bench.json
+bench: setup ## measure: cycles, speeds, density; tables, and JSON in build/bench
+	@mkdir -p build/bench
+	@$(RUN) "$(BIN)/python" -m sim bench --out build/bench/sim.json
+	@$(RUN) "$(BIN)/python" -m compiler bench --out build/bench/map.json
+	@$(RUN) "$(BIN)/python" -m fpga.pe_bench --out build/bench/pe.json
 
 lint: setup ## style, types, import directions
 	@$(RUN) "$(BIN)/ruff" check .

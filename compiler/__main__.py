@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from compiler import show
+from compiler.bench import bench_map, write_json
 from compiler.demo import run_demo
 from compiler.execute import BACKENDS, activations, execute, random_activations
 from compiler.graph import Options, Program
@@ -161,6 +162,21 @@ def demo(
     """Map MiniLM, then run one of its layers on the RTL with a real sentence's activations."""
     if not run_demo(layer, sentence, out, machine(machine_)):
         raise typer.Exit(1)
+
+
+@app.command()
+def bench(out: Annotated[Path | None, typer.Option(help="JSON file to write.")] = None,
+          as_json: Json = False) -> None:
+    """Time and peak memory of mapping MiniLM."""
+    found = bench_map()
+    if out is not None:
+        write_json(out, found)
+    if as_json:
+        print(json.dumps(found))
+    else:
+        print(f"map MiniLM, {found['tokens']} tokens, ulx3s-85f: {found['seconds']:.1f} s (target "
+              f"{found['target_seconds']}), peak {found['peak_bytes'] / 1e6:,.0f} MB (target "
+              f"{found['target_bytes'] / 1e6:,.0f})")
 
 
 def main() -> None:

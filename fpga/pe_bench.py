@@ -117,6 +117,7 @@ def main(argv=None):
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--freq", type=int, default=250, help="target in MHz")
     parser.add_argument("--log", help="folder for the tools' output")
+    parser.add_argument("--out", type=Path, help="JSON file to write")
     args = parser.parse_args(argv)
 
     config = machine_for(args.k_tile, args.table).replace(fabric=args.fabric)
@@ -130,7 +131,10 @@ def main(argv=None):
             print(f"  {label:11} {figures[key]:6}")
         for name, value in figures["macs_per_cycle_per_1000_lut4"].items():
             print(f"  {name} MAC/cycle per 1000 LUT4 {value:6}")
-    print(json.dumps(figures))
+    else:
+        print(json.dumps(figures))
+    if args.out:
+        args.out.write_text(json.dumps(figures, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -267,7 +267,7 @@ class Machine:
             raise MachineError(f"machine description is not TOML: {error}") from None
 
 
-def _ulx3s(name: str, rows: int, cols: int, **sizes: int) -> Machine:
+def _ulx3s(name: str, rows: int, cols: int, **sizes: Any) -> Machine:
     return Machine(name=name, rows=rows, cols=cols, k_tile=64, builders=4, memory_bits=16,
                    fabric="ecp5", **sizes)
 

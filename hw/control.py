@@ -27,7 +27,7 @@ class Registers:
 
 
 class Status:
-    """STATUS: bit 0 busy, bit 1 done, bit 2 error, bits 8…15 error code. CONTROL: 1 start, 2 reset."""
+    """STATUS: bit 0 busy, 1 done, 2 error, bits 8…11 error code. CONTROL: bit 0 start, 1 reset."""
     BUSY, DONE, ERROR = 1, 2, 4
     codes = {0: "none", 1: "unknown instruction", 2: "memory read answered with an error",
              3: "memory write answered with an error",

@@ -11,7 +11,7 @@ from hw.delay import delay
 from hw.isa import Target
 from hw.load import QUEUE_DEPTH
 from hw.row import Row
-from hw.sequencer import Sequencer, slot_layout
+from hw.sequencer import Sequencer
 from hw.tables import TableFiller
 
 __all__ = ["ExecuteEngine", "JOB_DEPTH", "retire_latency"]

@@ -68,14 +68,15 @@ def _nibbles(bits: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uin
 
 def _complement_error(sign: NDArray[np.uint8], subtract: bool) -> NDArray[np.int64]:
     """What the tree and accumulator add to one plane's sum because they negate by complement."""
-    error = np.zeros(sign.shape, dtype=np.int64)
+    error: NDArray[np.int64] = np.zeros(sign.shape, dtype=np.int64)
     stride = 1
     while error.shape[-1] > 1:
-        left, right, flip = error[..., ::2], error[..., 1::2], sign[..., stride::2 * stride]
-        error = left + np.where(flip, -right - 1, right)
+        right = error[..., 1::2]
+        flipped = np.where(sign[..., stride::2 * stride], -right - 1, right)
+        error = error[..., ::2] + flipped
         stride *= 2
-    error, flip = error[..., 0], sign[..., 0]
-    return np.where(flip, -error - 1, error - int(subtract))
+    root = error[..., 0]
+    return np.where(sign[..., 0], -root - 1, root - int(subtract))
 
 
 def _half_words(mantissa: NDArray, shift: NDArray) -> NDArray[np.uint16]:

@@ -48,7 +48,7 @@ class Row(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        config, pe = self._config, self._pes[0]
+        pe = self._pes[0]
         slot = self.slot_i
         m.d.sync += self.slot_o.eq(slot)
         m.d.sync += self.slot_o.rows.eq(slot.rows >> 1)

@@ -91,15 +91,14 @@ class TableFiller(wiring.Component):
                     with m.Elif(self.full.bit_select(~bank, 1)):
                         m.next = "WAIT"
 
-        late = lambda value, cycles, name: delay(m, value, cycles, name)
         m.d.comb += [
-            self.w_step.eq(late(Mux(filling, 1 << step, 0)[:config.table_steps],
-                                FILL_LATENCY, "w_step")),
-            self.w_addr.eq(late(Cat(entry, bank), FILL_LATENCY, "w_addr")),
+            self.w_step.eq(delay(m, Mux(filling, 1 << step, 0)[:config.table_steps],
+                                 FILL_LATENCY, "w_step")),
+            self.w_addr.eq(delay(m, Cat(entry, bank), FILL_LATENCY, "w_addr")),
         ]
-        sign = late(entry, 1, "sign")
-        sums = late(filling & (entry == ENTRIES - 1), FILL_LATENCY, "sums")
-        start = late(step == 0, FILL_LATENCY, "start")
+        sign = delay(m, entry, 1, "sign")
+        sums = delay(m, filling & (entry == ENTRIES - 1), FILL_LATENCY, "sums")
+        start = delay(m, step == 0, FILL_LATENCY, "start")
         for row in range(config.rows):
             words = self.read_data.word_select(row, config.row_act_bits)
             for column in range(config.builders):

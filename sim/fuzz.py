@@ -1,4 +1,4 @@
-"""Random GEMMs: RTL against golden model, bit for bit, and against the cycle model, cycle for cycle."""
+"""Random GEMMs: RTL against golden model bit for bit, against cycle model cycle for cycle."""
 
 from dataclasses import dataclass, field
 from typing import Any

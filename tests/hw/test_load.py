@@ -202,3 +202,22 @@ def test_no_more_bursts_in_flight_than_allowed():
         assert addresses == NARROW.outstanding
 
     simulate(dut, bench)
+
+
+def test_stop_leaves_an_offered_address_until_it_is_taken():
+    dut = LoadEngine(NARROW)
+
+    async def bench(ctx):
+        await issue(ctx, dut, {"dram": 0x200, "beats": 600, "target": 0})
+        await wait_for(ctx, dut.arvalid)
+        ctx.set(dut.stop, 1)
+        for _ in range(10):
+            await ctx.tick()
+            assert ctx.get(dut.arvalid) and not ctx.get(dut.quiet)
+        ctx.set(dut.arready, 1)
+        await ctx.tick()
+        for _ in range(10):
+            await ctx.tick()
+            assert not ctx.get(dut.arvalid)
+
+    simulate(dut, bench, background=(stable(dut.arvalid, dut.arready, dut.araddr, dut.arlen),))

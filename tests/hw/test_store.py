@@ -164,3 +164,22 @@ def test_an_error_is_reported_and_stop_ends_after_the_bursts_in_flight():
 
     simulate(dut, bench, background=(
         buffer(dut, NARROW), *memory(dut, NARROW, random.Random(3), 0.6, stored, log, 0x1300)))
+
+
+def test_stop_leaves_an_offered_address_until_it_is_taken():
+    dut = StoreEngine(NARROW)
+
+    async def bench(ctx):
+        await issue(ctx, dut, {"dram": 0x200, "rows": 3, "stride": 64, "beats": 4})
+        await wait_for(ctx, dut.awvalid)
+        ctx.set(dut.stop, 1)
+        for _ in range(10):
+            await ctx.tick()
+            assert ctx.get(dut.awvalid) and not ctx.get(dut.quiet)
+        ctx.set(dut.awready, 1)
+        await ctx.tick()
+        for _ in range(10):
+            await ctx.tick()
+            assert not ctx.get(dut.awvalid)
+
+    simulate(dut, bench, background=(stable(dut.awvalid, dut.awready, dut.awaddr, dut.awlen),))
