@@ -155,7 +155,7 @@ def demo(
         help="Layer to run on the RTL.")] = "encoder.layer.0.intermediate.dense",
     sentence: Annotated[str, typer.Option(
         help="What the model reads.")] = ("A systolic array of small tables multiplies four-bit "
-                                          "weights without a single multiplier."),
+                                          "weights, one bit-plane per cycle."),
     out: Annotated[Path, typer.Option(help="Folder for the mapped model.")] = Path("build/minilm"),
     machine_: Annotated[str, typer.Option("--machine", help="As for map.")] = "ulx3s-85f",
 ) -> None:

@@ -1,0 +1,45 @@
+"""Loops from repetition: what a program does over and over, said once."""
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import TypeVar
+
+from hw.isa import Loop, Node
+
+__all__ = ["rolled"]
+
+LONGEST_BODY = 64    # items in the body of a loop
+MOST_REPEATS = 65535  # what a loop counts to
+
+Item = TypeVar("Item", bound=Hashable)
+
+
+def rolled(items: Sequence[Item], emit: Callable[[Item], Sequence[Node]]) -> list[Node]:
+    """``emit`` of every item, in order; runs of equal items, or of equal sequences of items, as
+    loops. Greedy: at each place the repetition that covers most, the shortest body of those."""
+    numbers: dict[Item, int] = {}
+    keys = [numbers.setdefault(item, len(numbers)) for item in items]
+    return _rolled(keys, [tuple(emit(item)) for item in numbers])
+
+
+def _rolled(keys: list[int], bodies: Sequence[tuple[Node, ...]]) -> list[Node]:
+    nodes: list[Node] = []
+    at = 0
+    while at < len(keys):
+        period, count = _repetition(keys, at)
+        body = keys[at:at + period]
+        inner = tuple(_rolled(body, bodies)) if period > 1 else bodies[body[0]]
+        nodes += inner if count == 1 else [Loop(count, inner)]
+        at += period * count
+    return nodes
+
+
+def _repetition(keys: list[int], at: int) -> tuple[int, int]:
+    """Length and number of the equal sequences that start at ``at``."""
+    period, count = 1, 1
+    for size in range(1, min(LONGEST_BODY, (len(keys) - at) // 2) + 1):
+        body, repeats = keys[at:at + size], 1
+        while keys[at + repeats * size:at + (repeats + 1) * size] == body:
+            repeats += 1
+        if repeats > 1 and repeats * size > period * count:
+            period, count = size, repeats
+    return period, min(count, MOST_REPEATS)
