@@ -4,8 +4,6 @@ Every stream of addresses only moves forward (or jumps back at known places), so
 address register that the program steps; loops then need no addresses of their own.
 """
 
-from functools import cache
-
 from hw.isa import Instr, Node, Target
 from hw.plan import Plan
 from hw.roll import rolled
@@ -23,14 +21,13 @@ def add(reg: int, value: int) -> list[Node]:
 
 
 class Emitter:
-    """Turns steps into instructions; equal steps give the same ones."""
+    """Turns steps into instructions."""
 
     def __init__(self, plan: Plan, schedule: Schedule):
         self.plan, self.machine, self.schedule = plan, plan.machine, schedule
         self.word_beats = self.machine.slice_bits // self.machine.memory_bits
         self.scale_beats = self.machine.scale_word_bits // self.machine.memory_bits
         self.act_beats = plan.act_word_bytes // self.machine.beat_bytes
-        self.step = cache(self._step)
 
     # ---- loads --------------------------------------------------------------------------
     def load_weights(self, load: WeightLoad, wait: bool = True) -> list[Node]:
@@ -97,7 +94,8 @@ class Emitter:
         ]
 
     # ---- one step -----------------------------------------------------------------------
-    def _step(self, step: Step) -> tuple[Node, ...]:
+    def step(self, step: Step) -> tuple[Node, ...]:
+        """A step that is not the first."""
         last = len(step.rows) - 1
         psums = step.channels if len(self.plan.chunks) > 1 else 0
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
+from weakref import WeakKeyDictionary
 
 from hw.config import Machine
 from hw.emit import A_DRAM, S_DRAM, ST_DRAM, W_DRAM, Emitter, add
@@ -15,6 +16,9 @@ from hw.steps import Schedule
 __all__ = ["Regions", "gemm_program", "plan_gemm", "program_bytes"]
 
 MOST_CREDITS = 200  # of the 255 tokens a queue counts
+
+# Instructions of the plans in use: planning emits them once to know their number.
+_emitted: WeakKeyDictionary[Plan, tuple[list[Node], list[Node]]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,22 +44,25 @@ def _credits(plan: Plan, schedule: Schedule) -> list[Node]:
             for queue, count in places.items()]
 
 
-@lru_cache(maxsize=16)
-def _program(plan: Plan) -> tuple[list[Node], list[Node]]:
+def _emit(plan: Plan) -> tuple[list[Node], list[Node]]:
     """What comes before the addresses of the regions, and after them."""
     schedule = Schedule(plan)
     emitter = Emitter(plan, schedule)
+    emit_step = cache(emitter.step)
     behind = (*plan.blocks[1:], 0)
     first, *rest = schedule.block(plan.blocks[0], behind[0], True)
     blocks = rolled([*zip(plan.blocks, behind, strict=True)][1:], lambda block: rolled(
-        schedule.block(*block, False), emitter.step))
-    return _credits(plan, schedule), [*emit_opening(emitter, first), *rolled(rest, emitter.step),
+        schedule.block(*block, False), emit_step))
+    return _credits(plan, schedule), [*emit_opening(emitter, first), *rolled(rest, emit_step),
                                       *blocks, Instr.make("halt")]
 
 
 def gemm_program(plan: Plan, regions: Regions) -> tuple[Node, ...]:
     """The program of one GEMM, as a loop tree ending in ``halt``."""
-    before, after = _program(plan)
+    found = _emitted.get(plan)
+    if found is None:
+        found = _emitted[plan] = _emit(plan)
+    before, after = found
     return (*before, *add(W_DRAM, regions.weights), *add(S_DRAM, regions.scales),
             *add(A_DRAM, regions.acts), *add(ST_DRAM, regions.outputs), *after)
 

@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 
 from hw.config import MULT_BITS
 from hw.plan import GemmSpec, Plan, PlanError
+from models.formats import Datatype
 from models.matrix import QuantizedMatrix
 
-__all__ = ["PackedWeights", "gemm_spec", "pack_weights", "pack_activations", "unpack_outputs"]
+__all__ = ["PackedWeights", "gemm_spec", "pack_activations", "pack_weights", "shape_spec",
+           "unpack_outputs"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,16 +30,21 @@ class PackedWeights:
     correction: NDArray[np.int64]
 
 
-def gemm_spec(m: int, qm: QuantizedMatrix) -> GemmSpec:
-    """The GEMM of ``m`` tokens with ``qm``. Raises :class:`PlanError` for a type that the array
-    does not run."""
-    datatype = qm.datatype
+def shape_spec(m: int, k: int, n: int, datatype: Datatype, group_size: int,
+               asymmetric: bool) -> GemmSpec:
+    """The GEMM of a weight type, without its weights; ``group_size`` 0 is the whole channel.
+    Raises :class:`PlanError` for a type that the array does not run."""
     if datatype.correction not in (0, -1):
-        raise PlanError(f"datatype {datatype.name} needs a correction of {datatype.correction} "
-                        "sums of activations; the array does 0 and -1")
-    digits = tuple((shift, len(planes)) for shift, planes in datatype.digits)
-    return GemmSpec(m=m, k=qm.k_logical, n=qm.n, digits=digits, sigma=datatype.correction == -1,
-                    offset=qm.asymmetric, group_size=min(qm.group_size, qm.k_logical))
+        raise PlanError(f"datatype {datatype.name} does not run on this array: it needs a "
+                        f"correction of {datatype.correction} sums of activations, not 0 or -1")
+    return GemmSpec(m=m, k=k, n=n, sigma=datatype.correction == -1, offset=asymmetric,
+                    digits=tuple((shift, len(planes)) for shift, planes in datatype.digits),
+                    group_size=min(group_size or k, k))
+
+
+def gemm_spec(m: int, qm: QuantizedMatrix) -> GemmSpec:
+    """The GEMM of ``m`` tokens with ``qm``; see :func:`shape_spec`."""
+    return shape_spec(m, qm.k_logical, qm.n, qm.datatype, qm.group_size, qm.asymmetric)
 
 
 def _tiled(plan: Plan, array: NDArray, k_axis: int) -> NDArray:

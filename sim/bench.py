@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -96,7 +97,7 @@ def run_bench(out: Path | None, as_json: bool, say: Callable[[str], None]) -> No
         table.add_row(row["gemm"], f"{row['memory_bits']} bit", f"{row['roofline_cycles']:,.0f}",
                       f"{row['rtl_cycles']:,}", str(row["model_cycles"] - row["rtl_cycles"]),
                       str(row["mismatches"]), f"{row['efficiency']:.4f}", f"{row['target']:.2f}")
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
     console.print(table)
     console.print(f"cycle model: {speed['gemm']} in {speed['milliseconds']:.1f} ms (target 50), "
                   f"peak {speed['peak_bytes'] / 1e6:.2f} MB, with four times the tokens "

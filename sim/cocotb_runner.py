@@ -27,7 +27,7 @@ TOP = "bitwright"
 MACHINE_VARIABLE = "BITWRIGHT_MACHINE"  # tells a bench its machine, as JSON
 BUILD_ARGS = ("-O3", "--x-assign", "fast", "--x-initial", "fast", "-Wno-fatal", "-Wno-lint",
               "--no-timing", "-CFLAGS", "-O1")
-FST = Path(__file__).with_name("fst")   # stands in for compression libraries' headers
+FST = Path(__file__).resolve().with_name("fst")  # stands in for compression libraries' headers
 VISIBLE = f'`verilator_config\npublic_flat_rw -module "{TOP}" -var "*"\n'
 
 

@@ -4,20 +4,12 @@ from typing import Any
 
 from hw.config import Machine
 from hw.kernel import Regions, gemm_program, plan_gemm
+from hw.pack import shape_spec
 from hw.plan import PAGE, GemmSpec, Plan
-from models.formats import Datatype
 from sim.cycles import run_cycles
 from sim.memory import Memory
 
 __all__ = ["estimate_gemm", "shape_spec"]
-
-
-def shape_spec(m: int, k: int, n: int, datatype: Datatype, group_size: int,
-               asymmetric: bool) -> GemmSpec:
-    """The GEMM of a weight type without its weights; ``group_size`` 0 is the whole channel."""
-    return GemmSpec(m=m, k=k, n=n, sigma=datatype.correction == -1, offset=asymmetric,
-                    digits=tuple((shift, len(planes)) for shift, planes in datatype.digits),
-                    group_size=min(group_size or k, k))
 
 
 def _regions(plan: Plan) -> Regions:

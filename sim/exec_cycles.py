@@ -1,74 +1,82 @@
-"""Timing of the execute engine: table filler and sequencer, from instruction to last slot."""
+"""Execute engine of the cycle model: table filler and sequencer, from instruction to last slot."""
 
 from collections import deque
+from typing import NamedTuple
 
 from hw.config import Machine
-from hw.execute import JOB_DEPTH
+from hw.execute import JOB_DEPTH, retire_latency
+from sim.engine import Engine
 
-__all__ = ["ExecCycles"]
+__all__ = ["Executor"]
 
 
-class ExecCycles:
+class Timing(NamedTuple):
+    """One ``exec``, relative to the cycle in which the filler took it."""
+    filled: int    # last fill cycle
+    taken: int     # the sequencer takes the job
+    last: int      # last slot
+    before: int    # last slot of the K-tile before
+    waited: int    # cycles waited for tables
+
+
+class Executor(Engine):
     """Filler and sequencer of one machine.
 
-    Cycle conventions follow the RTL: a flag set by an event in cycle t is seen in cycle t + 1. A
-    bank is seen free ``rows + 1`` cycles after its last slot.
+    A bank is seen free ``rows + 1`` cycles after its last slot. The filler may be ``JOB_DEPTH``
+    orders ahead of the sequencer. Tokens are given ``retire`` cycles after the last slot.
     """
 
-    def __init__(self, machine: Machine):
+    def __init__(self, machine: Machine, counts: dict[str, int]):
+        super().__init__(counts)
         self.machine = machine
         self.fill = 8 * machine.table_steps
+        self.retire = retire_latency(machine)
         self.bank = 0
         self.free = [0, 0]                  # cycle from which a bank is seen free
-        self.filler_idle = 0
         self.sequencer_idle = 0
-        self.takes: deque[int] = deque()    # cycles in which the sequencer took its last jobs
+        self.taken: deque[int] = deque(maxlen=JOB_DEPTH)  # when the sequencer took its last jobs
         self.last = -1000                   # last slot of all
-        self.memo: dict[tuple, tuple] = {}
-
-    def ready(self) -> int:
-        """First cycle in which the filler can take an instruction."""
-        if len(self.takes) < JOB_DEPTH:
-            return self.filler_idle
-        return max(self.filler_idle, self.takes[0] + 1)
+        self.memo: dict[tuple[int, ...], Timing] = {}
 
     def slots(self, values: dict[str, int]) -> tuple[int, int, int]:
         """Slots of a K-tile, of the last K-tile, and planes sent in all."""
         subs = self.machine.rows if values["row_mode"] else 1
-        per_channel = values["offset"] + values["planes0"] + values["planes1"]
         channels = subs * values["channels"]
-        tile = channels * per_channel
-        final = values["planes1"] or values["planes0"]
-        stretch = max(0, self.machine.drain_slots - final) if values["final"] else 0
+        tile = channels * (values["offset"] + values["planes0"] + values["planes1"])
+        planes = values["planes1"] or values["planes0"]  # of the last pass
+        stretch = max(0, self.machine.drain_slots - planes) if values["final"] else 0
         return tile, tile + channels * stretch, tile * values["tiles"]
 
-    def run(self, now: int, values: dict[str, int]) -> tuple[int, int, int]:
-        """An instruction taken in cycle ``now``: cycle of its last slot, cycles the sequencer
-        waited for tables, planes sent."""
-        tile, last_tile, planes = self.slots(values)
-        bank = self.bank
-        key = (tile, last_tile, values["tiles"], max(self.free[bank] - now, 0),
-               max(self.free[1 - bank] - now, 0), max(self.sequencer_idle - now, 0))
-        result = self.memo.get(key)
-        if result is None:
-            result = self.memo[key] = self._schedule(*key)
-        filled, take, last, before, waited = result
-        self.bank = (bank + values["tiles"]) & 1
-        self.free[1 - self.bank] = now + last + self.machine.rows + 1
-        if values["tiles"] > 1:
-            self.free[self.bank] = now + before + self.machine.rows + 1
-        self.filler_idle = now + filled + 1
-        self.sequencer_idle = now + last + 1
-        self.takes.append(now + take)
-        if len(self.takes) > JOB_DEPTH:
-            self.takes.popleft()
-        self.last = now + last
-        return self.last, waited, planes
+    def act(self, limit: float) -> None:
+        order, _, now = self.take()
+        tiles = order.values["tiles"]
+        tile, last_tile, planes = self.slots(order.values)
+        bank, free = self.bank, self.free
+        key = (tile, last_tile, tiles, max(free[bank] - now, 0), max(free[1 - bank] - now, 0),
+               max(self.sequencer_idle - now, 0))
+        timing = self.memo.get(key)
+        if timing is None:
+            timing = self.memo[key] = self._schedule(*key)
+        self.bank = (bank + tiles) & 1
+        free[1 - self.bank] = now + timing.last + self.machine.rows + 1
+        if tiles > 1:
+            free[self.bank] = now + timing.before + self.machine.rows + 1
+        self.sequencer_idle = now + timing.last + 1
+        self.taken.append(now + timing.taken)
+        self.idle = now + timing.filled + 1
+        if len(self.taken) == JOB_DEPTH:
+            self.idle = max(self.idle, self.taken[0] + 1)
+        self.last = now + timing.last
+        self.counts["execute_wait_tables"] += timing.waited
+        self.counts["execute_busy"] += planes
+        for tokens in order.gives:
+            tokens.give(self.last + self.retire + 1)
+        self.look()
 
     def _schedule(self, tile: int, last_tile: int, tiles: int, free: int, free_other: int,
-                  idle: int) -> tuple[int, int, int, int, int]:
-        """Relative to the taking of the instruction: last fill cycle, cycle the sequencer takes
-        the job, last slot, last slot of the tile before, cycles waited for tables."""
+                  idle: int) -> Timing:
+        """``tiles`` K-tiles of ``tile`` slots, the last of ``last_tile``; cycles until the banks
+        and the sequencer are free."""
         fill, rows = self.fill, self.machine.rows
         frees = [free, free_other]
         take = max(1, idle)
@@ -111,16 +119,16 @@ class ExecCycles:
                 step = None
                 continue
             step = now_step
-        return filled, take, last, before, waited
+        return Timing(filled, take, last, before, waited)
 
     def state(self, now: int) -> tuple:
-        return (self.bank, max(self.free[0] - now, 0), max(self.free[1] - now, 0),
-                self.filler_idle - now, max(self.sequencer_idle - now, 0),
-                tuple(max(take - now, -1) for take in self.takes))
+        return (*super().state(now), self.bank, max(self.free[0] - now, 0),
+                max(self.free[1] - now, 0), self.idle - now, max(self.sequencer_idle - now, 0),
+                tuple(max(taken - now, -1) for taken in self.taken))
 
     def shift(self, cycles: int) -> None:
+        super().shift(cycles)
         self.free = [at + cycles for at in self.free]
-        self.filler_idle += cycles
         self.sequencer_idle += cycles
-        self.takes = deque(take + cycles for take in self.takes)
+        self.taken = deque((taken + cycles for taken in self.taken), maxlen=JOB_DEPTH)
         self.last += cycles

@@ -6,21 +6,16 @@ from compiler.graph import LinearOp, Program, VerifyError
 from compiler.passes.session import Session
 from hw.config import Machine
 from hw.kernel import plan_gemm
-from hw.plan import GemmSpec, Plan, PlanError
+from hw.pack import shape_spec
+from hw.plan import Plan, PlanError
 from models.formats import datatype
 
 
 def plan_layer(machine: Machine, op: LinearOp) -> Plan:
     """The plan of a layer whose datatype is chosen. Raises :class:`PlanError` with its name."""
-    kind = datatype(op.datatype)
     try:
-        if kind.correction not in (0, -1):
-            raise PlanError(f"datatype {kind.name} does not run on this array")
-        spec = GemmSpec(
-            m=op.m, k=op.k, n=op.n, sigma=kind.correction == -1, offset=op.asymmetric,
-            digits=tuple((shift, len(planes)) for shift, planes in kind.digits),
-            group_size=op.group_size)
-        return plan_gemm(machine, spec)
+        return plan_gemm(machine, shape_spec(op.m, op.k, op.n, datatype(op.datatype),
+                                             op.group_size, op.asymmetric))
     except PlanError as error:
         raise PlanError(f"layer {op.name}: {error}") from None
 

@@ -199,7 +199,7 @@ class Bench:
         await self.put(Registers.LENGTH, instructions)
         await self.put(Registers.CONTROL, START)
 
-    async def finish(self, limit: int = 60_000) -> int:
+    async def finish(self, limit: int = 120_000) -> int:
         """STATUS once it is no longer busy. Fails after ``limit`` cycles."""
         begin = self.watch.cycles
         while (status := await self.get(Registers.STATUS)) & Status.BUSY:

@@ -1,0 +1,117 @@
+"""An engine of the cycle model: a queue of instructions, each waiting for its tokens.
+
+Cycle conventions follow the RTL: what an event in cycle t sets is seen in cycle t + 1.
+"""
+
+from bisect import insort
+from collections import deque
+from dataclasses import dataclass
+
+from hw.load import QUEUE_DEPTH
+
+__all__ = ["Engine", "NEVER", "Order", "Tokens"]
+
+NEVER = float("inf")
+
+
+class Tokens:
+    """One token queue: the cycles from which its tokens are seen, ascending."""
+
+    def __init__(self) -> None:
+        self.times: list[int] = []
+        self.consumer: Engine | None = None
+
+    def give(self, at: int) -> None:
+        times = self.times
+        if times and times[-1] <= at:
+            times.append(at)
+            return
+        insort(times, at)
+        if times[0] == at and self.consumer is not None:
+            self.consumer.look()
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Order:
+    """An instruction, decoded for its engine. Equal to itself alone."""
+    engine: "Engine"
+    values: dict[str, int]
+    takes: tuple[tuple[Tokens, str], ...] = ()  # and the counter of cycles waited
+    gives: tuple[Tokens, ...] = ()
+
+
+class Engine:
+    """``due`` is the cycle of the next action, as far as is known now; ``act`` performs it.
+
+    ``idle`` is the cycle from which the engine looks at its queue.
+    """
+
+    def __init__(self, counts: dict[str, int]):
+        self.counts = counts
+        self.queue: deque[tuple[int, Order, int]] = deque()  # cycle it is seen, order, address
+        self.pops: deque[int] = deque(maxlen=QUEUE_DEPTH)    # cycles of the last departures
+        self.pushed = 0
+        self.idle = 0
+        self.due: float = NEVER
+
+    def act(self, limit: float) -> None:
+        """Perform the action that is due, and may be those that follow before cycle ``limit``."""
+        raise NotImplementedError
+
+    # ---- queue --------------------------------------------------------------------------
+    @property
+    def full(self) -> bool:
+        return len(self.queue) == QUEUE_DEPTH
+
+    def room(self) -> int:
+        """First cycle in which the queue, not full, takes an order."""
+        if self.pushed < QUEUE_DEPTH:
+            return 0
+        return self.pops[len(self.queue) - QUEUE_DEPTH] + 1
+
+    def push(self, at: int, order: Order, address: int) -> None:
+        """An order that is seen from cycle ``at``."""
+        self.queue.append((at, order, address))
+        self.pushed += 1
+        if len(self.queue) == 1:
+            self.look()
+
+    def look(self) -> None:
+        """Find ``due`` of an engine that is waiting."""
+        if not self.queue:
+            self.due = NEVER
+            return
+        at, order, _ = self.queue[0]
+        when: float = at if at > self.idle else self.idle
+        for tokens, _ in order.takes:
+            if not tokens.times:
+                when = NEVER
+                break
+            if tokens.times[0] > when:
+                when = tokens.times[0]
+        self.due = when
+
+    def take(self) -> tuple[Order, int, int]:
+        """Take the order that is due, and its tokens; returns it, its address, and the cycle."""
+        at, order, address = self.queue.popleft()
+        when = at if at > self.idle else self.idle
+        for tokens, counter in order.takes:
+            token = tokens.times.pop(0)
+            if token > when:
+                self.counts[counter] += token - when
+                when = token
+        self.pops.append(when)
+        return order, address, when
+
+    # ---- repetition ---------------------------------------------------------------------
+    def state(self, now: int) -> tuple:
+        """What decides the future, relative to cycle ``now``."""
+        return (tuple((at - now, order, address) for at, order, address in self.queue),
+                min(self.pushed, QUEUE_DEPTH), tuple(pop - now for pop in self.pops if pop >= now))
+
+    def shift(self, cycles: int) -> None:
+        """Move in time."""
+        self.queue = deque((at + cycles, order, address) for at, order, address in self.queue)
+        self.pops = deque((pop + cycles for pop in self.pops), maxlen=QUEUE_DEPTH)
+        self.idle += cycles
+        self.due += cycles
