@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 
 from compiler import show
-from compiler.bench import bench_map, write_json
+from compiler.bench import bench_map
 from compiler.demo import run_demo
 from compiler.execute import BACKENDS, activations, execute, random_activations
 from compiler.graph import Options, Program
 from compiler.image import Image, open_image, report
 from compiler.mapping import map_checkpoint
 from compiler.passes import PASSES
+from hw.cli import overrides, write_text
 from hw.config import PRESETS, machine
 from hw.isa import disassemble
 from models.formats import DATATYPES
@@ -49,16 +50,6 @@ def _pass(value: str | None) -> str | None:
     return value and _one_of(tuple(step.name for step in PASSES), value)
 
 
-def _overrides(settings: list[str]) -> dict[str, str]:
-    found = {}
-    for setting in settings:
-        key, equals, value = setting.partition("=")
-        if not (key and equals):
-            raise typer.BadParameter(f"must be KEY=VALUE, not {setting!r}", param_hint="--set")
-        found[key] = value
-    return found
-
-
 @app.command("map")
 def map_(
     checkpoint: Annotated[Path, typer.Argument(
@@ -86,7 +77,7 @@ def map_(
         help=f"Print the program after {', '.join(step.name for step in PASSES)}.")] = None,
 ) -> None:
     """Map every linear layer of a checkpoint; write programs, weights and a report."""
-    where = machine(machine_, _overrides(settings or []))
+    where = machine(machine_, overrides(settings))
     options = Options(weights=weights, group_size=group_size, asymmetric=asymmetric,
                       scale_bits=scale_bits, tokens=tokens,
                       memory=Memory(latency=memory_latency, interval=memory_interval))
@@ -170,7 +161,7 @@ def bench(out: Annotated[Path | None, typer.Option(help="JSON file to write.")] 
     """Time and peak memory of mapping MiniLM."""
     found = bench_map()
     if out is not None:
-        write_json(out, found)
+        write_text(out, json.dumps(found, indent=2) + "\n")
     if as_json:
         print(json.dumps(found))
     else:

@@ -1,7 +1,6 @@
 """Time and memory of mapping a whole model, measured in a process of its own."""
 
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from typing import Any
 
 from models.fetch import model_path
 
-__all__ = ["bench_map", "write_json"]
+__all__ = ["bench_map"]
 
 TARGET_SECONDS, TARGET_BYTES = 20, 10**9
 
@@ -33,11 +32,3 @@ def bench_map() -> dict[str, Any]:
         totals = json.loads((out / "report.json").read_text())["totals"]
     return {"model": "minilm", "tokens": 128, "seconds": seconds, "target_seconds": TARGET_SECONDS,
             "peak_bytes": peak, "target_bytes": TARGET_BYTES, "totals": totals}
-
-
-def write_json(path: Path, found: dict[str, Any]) -> None:
-    """Write ``found`` to ``path``, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(json.dumps(found, indent=2) + "\n")
-    os.replace(part, path)

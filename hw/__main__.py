@@ -1,14 +1,12 @@
 """``python -m hw``: Verilog of the core, the machines, the instruction table."""
 
-import errno
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from hw.cli import overrides, write_text
 from hw.config import PRESETS, MachineError
 from hw.config import machine as machine_of
 from hw.core import core_ports, core_verilog
@@ -20,36 +18,6 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def overrides(pairs: list[str]) -> dict[str, str]:
-    """``key=value`` texts as a mapping. Raises :class:`MachineError` for text without ``=``."""
-    values = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals or not key:
-            raise MachineError(f"--set takes key=value, not {pair!r}")
-        values[key.strip()] = value.strip()
-    return values
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write ``path`` whole or not at all. ``OSError`` names it."""
-    if not path.parent.is_dir():
-        raise FileNotFoundError(errno.ENOENT, "there is no such folder", str(path.parent))
-    if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, "is a folder", str(path))
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(name, 0o666 & ~mask)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
 @app.command()
 def verilog(
         machine: Annotated[str, typer.Option(help="Preset, or a .toml or .json file.")],
@@ -59,7 +27,7 @@ def verilog(
         as_json: JsonFlag = False) -> None:
     """Write the whole core as Verilog: AXI4 manager, AXI4-Lite subordinate, one clock. The same
     machine gives the same bytes."""
-    config = machine_of(machine, overrides(changes or []))
+    config = machine_of(machine, overrides(changes))
     ports = [{"name": name, "direction": direction, "width": width}
              for name, (direction, width) in core_ports(config).items()]
     write_text(out, core_verilog(config))

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from hw.__main__ import overrides
+from hw.cli import overrides
 from hw.config import PRESETS, Machine, MachineError
 from hw.config import machine as machine_of
 from hw.isa import ProgramError
@@ -67,7 +67,7 @@ def _shape(text: str) -> tuple[int, int, int]:
 
 
 def _machine(name: str, settings: list[str] | None) -> Machine:
-    return machine_of(name, overrides(settings or []))
+    return machine_of(name, overrides(settings))
 
 
 def _say(text: str) -> None:

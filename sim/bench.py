@@ -1,7 +1,6 @@
 """Benchmarks of the machine and its models: roofline efficiency on RTL, speeds."""
 
 import json
-import os
 import sys
 import time
 import tracemalloc
@@ -12,6 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from hw.cli import write_text
 from hw.config import PRESETS
 from models.formats import DATATYPES
 from sim.estimate import estimate_gemm, shape_spec
@@ -84,10 +84,7 @@ def run_bench(out: Path | None, as_json: bool, say: Callable[[str], None]) -> No
              "simulation": {"machine": "ulx3s-85f", "gemm": longest["gemm"],
                             "cycles_per_second": rate, "target": 50_000}}
     if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        part = out.with_name(f".{out.name}.part")
-        part.write_text(json.dumps(found, indent=2) + "\n")
-        os.replace(part, out)
+        write_text(out, json.dumps(found, indent=2) + "\n")
     if as_json:
         print(json.dumps(found))
         return

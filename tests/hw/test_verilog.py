@@ -78,7 +78,7 @@ def test_bus_ports(bits):
 @pytest.mark.parametrize("arguments, code, message", [
     (["verilog", "--machine", "huge", "--out", "x.v"], 1, "unknown machine 'huge'"),
     (["verilog", "--machine", "tiny", "--out", "x.v", "--set", "cols=3"], 1, "memory_bits=32"),
-    (["verilog", "--machine", "tiny", "--out", "x.v", "--set", "cols"], 1, "key=value"),
+    (["verilog", "--machine", "tiny", "--out", "x.v", "--set", "cols"], 2, "KEY=VALUE"),
     (["verilog", "--machine", "tiny", "--out", "x.v", "--set", "raws=3"], 1, "'raws'"),
     (["verilog", "--machine", "tiny", "--out", "absent/x.v"], 1, "absent: there is no such folder"),
     (["verilog", "--machine", "tiny", "--out", "."], 1, "is a folder"),

@@ -24,11 +24,11 @@ def test_bits_and_counters_agree(machine):
 
 
 def test_bits_and_counters_agree_at_the_limits():
-    check(replace(case, extreme=True) for case in CASES[::33])
+    check(replace(case, extreme=True) for case in CASES[3::33])
 
 
 def test_cases_cover_what_they_should():
-    for field, least in (("datatype", 11), ("group_size", 6), ("memory", 3), ("asymmetric", 2),
+    for field, least in (("datatype", 10), ("group_size", 6), ("memory", 3), ("asymmetric", 2),
                          ("extreme", 2)):
         assert len({getattr(case, field) for case in CASES}) >= least
     for size in ("m", "k", "n"):
