@@ -1,10 +1,9 @@
 """Execute engine of the cycle model: table filler and sequencer, from instruction to last slot."""
 
-from collections import deque
 from typing import NamedTuple
 
 from hw.config import Machine
-from hw.execute import JOB_DEPTH, retire_latency
+from hw.execute import retire_latency
 from sim.engine import Engine
 
 __all__ = ["Executor"]
@@ -13,7 +12,6 @@ __all__ = ["Executor"]
 class Timing(NamedTuple):
     """One ``exec``, relative to the cycle in which the filler took it."""
     filled: int    # last fill cycle
-    taken: int     # the sequencer takes the job
     last: int      # last slot
     before: int    # last slot of the K-tile before
     waited: int    # cycles waited for tables
@@ -22,8 +20,8 @@ class Timing(NamedTuple):
 class Executor(Engine):
     """Filler and sequencer of one machine.
 
-    A bank is seen free ``rows + 1`` cycles after its last slot. The filler may be ``JOB_DEPTH``
-    orders ahead of the sequencer. Tokens are given ``retire`` cycles after the last slot.
+    A bank is seen free ``rows + 1`` cycles after its last slot. That holds the filler back, never
+    the job queue between the two. Tokens are given ``retire`` cycles after the last slot.
     """
 
     def __init__(self, machine: Machine, counts: dict[str, int]):
@@ -34,7 +32,6 @@ class Executor(Engine):
         self.bank = 0
         self.free = [0, 0]                  # cycle from which a bank is seen free
         self.sequencer_idle = 0
-        self.taken: deque[int] = deque(maxlen=JOB_DEPTH)  # when the sequencer took its last jobs
         self.last = -1000                   # last slot of all
         self.memo: dict[tuple[int, ...], Timing] = {}
 
@@ -62,10 +59,7 @@ class Executor(Engine):
         if tiles > 1:
             free[self.bank] = now + timing.before + self.machine.rows + 1
         self.sequencer_idle = now + timing.last + 1
-        self.taken.append(now + timing.taken)
         self.idle = now + timing.filled + 1
-        if len(self.taken) == JOB_DEPTH:
-            self.idle = max(self.idle, self.taken[0] + 1)
         self.last = now + timing.last
         self.counts["execute_wait_tables"] += timing.waited
         self.counts["execute_busy"] += planes
@@ -79,9 +73,8 @@ class Executor(Engine):
         and the sequencer are free."""
         fill, rows = self.fill, self.machine.rows
         frees = [free, free_other]
-        take = max(1, idle)
         filled, last, before, waited = 0, 0, 0, 0
-        wait_from = take + 1
+        wait_from = max(1, idle) + 1
         step: tuple | None = None
         index = 0
         while index < tiles:
@@ -119,16 +112,14 @@ class Executor(Engine):
                 step = None
                 continue
             step = now_step
-        return Timing(filled, take, last, before, waited)
+        return Timing(filled, last, before, waited)
 
     def state(self, now: int) -> tuple:
         return (*super().state(now), self.bank, max(self.free[0] - now, 0),
-                max(self.free[1] - now, 0), self.idle - now, max(self.sequencer_idle - now, 0),
-                tuple(max(taken - now, -1) for taken in self.taken))
+                max(self.free[1] - now, 0), self.idle - now, max(self.sequencer_idle - now, 0))
 
     def shift(self, cycles: int) -> None:
         super().shift(cycles)
         self.free = [at + cycles for at in self.free]
         self.sequencer_idle += cycles
-        self.taken = deque((taken + cycles for taken in self.taken), maxlen=JOB_DEPTH)
         self.last += cycles

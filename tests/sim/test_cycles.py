@@ -132,6 +132,16 @@ def test_addresses_come_from_registers():
     assert model_counters(at_zero)["total"] == 47 + 8 + 3
 
 
+def test_a_store_comes_between_the_bursts_of_a_load():
+    # The loads fill their queue: the store is dispatched when the second has just begun. Of its 8
+    # bursts it lets those ahead that may be in flight.
+    program = [*[load(beats=2048)] * 10, store(signal=1), execute(wait_out=1)]
+    found = model_counters(program)
+    assert found == rtl_counters(program)
+    ahead = TINY.outstanding * TINY.burst_beats
+    assert ahead < found["execute_wait_out_free"] < ahead + TINY.burst_beats
+
+
 # ---- random programs ------------------------------------------------------------------------
 def random_program(seed, counts, steps=(4, 64, 252, 512, 1024)):
     """Loads, exec and store in step, any number of times, in loops of ``counts`` iterations;
@@ -236,6 +246,22 @@ def test_repetition_left_out_of_large_gemms(both_ways, shape, bits):
     skipped, acts, full, all_acts = both_ways(machine, gemm_program(plan, REGIONS), Memory())
     assert skipped == full
     assert acts < all_acts
+
+
+def adds(count, value=0):
+    return [Instr.make("add", reg=1, value=value)] * count
+
+
+@pytest.mark.parametrize("body, memory", [
+    # A burst boundary moves through the transfer, and costs a cycle where it cuts off one beat.
+    ([load(dram_reg=1, signal=1), execute(wait_w=1), *adds(50), *adds(1, 4)], NEAR),
+    # 60 cycles, and 64 on the bus: its lead is used up only slowly.
+    ([load(beats=1), *adds(18)], Memory(latency=8, interval=64)),
+], ids=["boundaries", "bus"])
+def test_repetition_is_not_taken_too_early(both_ways, body, memory):
+    program = [*adds(40), Loop(600, tuple(body))]   # the fetch has left the bus
+    skipped, _, full, _ = both_ways(TINY, (*program, HALT), memory)
+    assert skipped == full == rtl_counters(program, memory)
 
 
 def test_a_loop_is_what_it_repeats():
