@@ -99,9 +99,7 @@ class Transfers(Engine):
     def state(self, now: int) -> tuple:
         while self.ends and self.ends[0] < now - 1:  # frees its place by now
             self.ends.popleft()
-        waiting = bool(self.queue or self.rows)
-        return (*super().state(now), self.idle - now if waiting else max(self.idle - now, 0),
-                tuple(end - now for end in self.ends),
+        return (*super().state(now), tuple(end - now for end in self.ends),
                 tuple((address % self.burst_beats, beats) for address, beats in self.rows),
                 self.due - now if self.rows else 0, self.order if self.rows else None,
                 max(self.last_end - now, -8))

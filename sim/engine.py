@@ -107,7 +107,8 @@ class Engine:
     def state(self, now: int) -> tuple:
         """What decides the future, relative to cycle ``now``."""
         return (tuple((at - now, order, address) for at, order, address in self.queue),
-                min(self.pushed, QUEUE_DEPTH), tuple(pop - now for pop in self.pops if pop >= now))
+                min(self.pushed, QUEUE_DEPTH), tuple(pop - now for pop in self.pops if pop >= now),
+                self.idle - now if self.queue else max(self.idle - now, 0))
 
     def shift(self, cycles: int) -> None:
         """Move in time."""

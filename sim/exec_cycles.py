@@ -116,7 +116,7 @@ class Executor(Engine):
 
     def state(self, now: int) -> tuple:
         return (*super().state(now), self.bank, max(self.free[0] - now, 0),
-                max(self.free[1] - now, 0), self.idle - now, max(self.sequencer_idle - now, 0))
+                max(self.free[1] - now, 0), max(self.sequencer_idle - now, 0))
 
     def shift(self, cycles: int) -> None:
         super().shift(cycles)
