@@ -17,19 +17,15 @@ from functools import lru_cache
 
 from hw.isa import INSTRUCTION_BYTES, ProgramError
 from hw.kernel import Regions, gemm_program, program_bytes
-from hw.plan import PAGE, Plan
+from hw.plan import PAGE, Plan, align
 
-__all__ = ["ADDRESS_LIMIT", "MapError", "MemoryMap", "Place", "allocate", "align"]
+__all__ = ["ADDRESS_LIMIT", "MapError", "MemoryMap", "Place", "allocate"]
 
 ADDRESS_LIMIT = 1 << 32
 
 
 class MapError(ValueError):
     """A model that cannot be mapped as asked. One line, for people."""
-
-
-def align(value: int, to: int = PAGE) -> int:
-    return -(-value // to) * to
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,7 @@ from amaranth import *
 from amaranth.back import verilog
 from amaranth.lib import wiring
 
+from hw.cli import write_text
 from hw.config import Machine
 from hw.pe import LutPE
 
@@ -134,7 +135,7 @@ def main(argv=None):
     else:
         print(json.dumps(figures))
     if args.out:
-        args.out.write_text(json.dumps(figures, indent=2) + "\n")
+        write_text(args.out, json.dumps(figures, indent=2) + "\n")
 
 
 if __name__ == "__main__":

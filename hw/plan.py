@@ -5,9 +5,14 @@ from functools import cached_property
 
 from hw.config import Machine
 
-__all__ = ["GemmSpec", "Plan", "PlanError", "candidates", "PAGE"]
+__all__ = ["GemmSpec", "Plan", "PlanError", "align", "candidates", "PAGE"]
 
 PAGE = 4096  # regions of a memory image start at multiples of this
+
+
+def align(value: int, to: int = PAGE) -> int:
+    """The next multiple of ``to``."""
+    return -(-value // to) * to
 
 
 class PlanError(ValueError):
@@ -192,12 +197,12 @@ class Plan:
         tail = self.chunks[-1] * self.stream_slots(self.tiles[-1])
         return max(compute + edges, (self.dram_bytes + last) // machine.beat_bytes + tail)
 
-    @cached_property
-    def roofline_cycles(self) -> float:
-        """The larger of MACs / peak and compulsory bytes / bandwidth."""
-        spec = self.spec
-        return max(spec.macs / self.machine.macs_per_cycle(spec.planes),
-                   self.compulsory_bytes / self.machine.beat_bytes)
+    def roofline(self, interval: int = 1) -> tuple[float, str]:
+        """Cycles and bound (``compute`` or ``memory``): the larger of MACs / peak and compulsory
+        bytes / bandwidth, for a memory of one beat every ``interval`` cycles."""
+        compute = self.spec.macs / self.machine.macs_per_cycle(self.spec.planes)
+        memory = self.compulsory_bytes / self.machine.beat_bytes * interval
+        return max(compute, memory), "compute" if compute >= memory else "memory"
 
 
 def _chunk_limit(plan: Plan) -> int:

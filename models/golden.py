@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from models.matrix import QuantizedMatrix
 
 _FLOAT64_EXACT = 1 << 53
+ACCUMULATOR_MAX = (1 << 31) - 1   # accumulators are int32
 _INT64_SAFE = 1 << 62
 
 

@@ -3,6 +3,7 @@
 Cycle conventions follow the RTL: what an event in cycle t sets is seen in cycle t + 1.
 """
 
+from abc import ABC, abstractmethod
 from bisect import insort
 from collections import deque
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ class Order:
     gives: tuple[Tokens, ...] = ()
 
 
-class Engine:
+class Engine(ABC):
     """``due`` is the cycle of the next action, as far as is known now; ``act`` performs it.
 
     ``idle`` is the cycle from which the engine looks at its queue.
@@ -54,9 +55,9 @@ class Engine:
         self.idle = 0
         self.due: float = NEVER
 
+    @abstractmethod
     def act(self, limit: float) -> None:
         """Perform the action that is due, and may be those that follow before cycle ``limit``."""
-        raise NotImplementedError
 
     # ---- queue --------------------------------------------------------------------------
     @property

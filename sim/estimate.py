@@ -3,24 +3,14 @@
 from typing import Any
 
 from hw.config import Machine
-from hw.kernel import Regions, gemm_program, plan_gemm
+from hw.kernel import gemm_program, plan_gemm
 from hw.pack import shape_spec
-from hw.plan import PAGE, GemmSpec, Plan
+from hw.plan import GemmSpec
 from sim.cycles import run_cycles
+from sim.gemm import regions_of
 from sim.memory import Memory
 
 __all__ = ["estimate_gemm", "shape_spec"]
-
-
-def _regions(plan: Plan) -> Regions:
-    """Regions one after the other; only their order matters to timing."""
-    def page(value: int) -> int:
-        return -(-value // PAGE) * PAGE
-    weights = page(plan.machine.program_depth * 32)
-    scales = weights + page(plan.weight_bytes)
-    acts = scales + page(plan.scale_bytes)
-    return Regions(weights=weights, scales=scales, acts=acts,
-                   outputs=acts + page(plan.act_bytes))
 
 
 def estimate_gemm(machine: Machine, spec: GemmSpec, memory: Memory) -> dict[str, Any]:
@@ -28,17 +18,15 @@ def estimate_gemm(machine: Machine, spec: GemmSpec, memory: Memory) -> dict[str,
 
     Raises :class:`hw.plan.PlanError` if the GEMM does not fit the machine."""
     plan = plan_gemm(machine, spec)
-    counters = run_cycles(machine, gemm_program(plan, _regions(plan)), memory)
+    counters = run_cycles(machine, gemm_program(plan, regions_of(plan)[0]), memory)
     cycles = counters.counters["run"]
-    roofline = max(spec.macs / machine.macs_per_cycle(spec.planes),
-                   plan.compulsory_bytes / machine.beat_bytes * memory.interval)
-    compute = roofline * machine.macs_per_cycle(spec.planes) <= spec.macs * (1 + 1e-9)
+    roofline, bound = plan.roofline(memory.interval)
     return {
         "m": spec.m, "k": spec.k, "n": spec.n, "macs": spec.macs, "cycles": cycles,
         "total_cycles": counters.counters["total"],
         "utilization": spec.macs / (cycles * machine.macs_per_cycle(spec.planes)),
         "roofline_cycles": roofline, "roofline_efficiency": roofline / cycles,
-        "bound": "compute" if compute else "memory",
+        "bound": bound,
         "weight_bytes": plan.weight_bytes + plan.scale_bytes, "dram_bytes": plan.dram_bytes,
         "compulsory_bytes": plan.compulsory_bytes, "row_mode": plan.row_mode,
         "tile": {"channels_per_column": plan.channels, "k_tiles": plan.chunk,

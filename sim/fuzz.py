@@ -10,7 +10,7 @@ from hw.kernel import plan_gemm
 from hw.pack import gemm_spec, pack_weights
 from hw.plan import PlanError
 from models.formats import DATATYPES
-from models.golden import accumulator_bound, mpgemm
+from models.golden import ACCUMULATOR_MAX, accumulator_bound, mpgemm
 from models.matrix import QuantizedMatrix
 from sim.cycles import CycleResult, run_cycles
 from sim.gemm import layout, run_gemm
@@ -18,8 +18,6 @@ from sim.memory import Memory
 from sim.verilated import RunResult, Say, silent
 
 __all__ = ["Case", "Comparison", "MACHINES", "compare", "random_case", "random_matrix"]
-
-ACCUMULATOR_LIMIT = (1 << 31) - 1
 
 # Small machines that differ in every parameter that shapes control or data flow.
 MACHINES: tuple[Machine, ...] = (
@@ -106,7 +104,7 @@ def random_matrix(case: Case, rng: np.random.Generator) -> QuantizedMatrix:
 
     shift = rng.integers(0, 3, shape).astype(np.uint8)
     qm = matrix(mantissa, shift)
-    while accumulator_bound(qm).max() > ACCUMULATOR_LIMIT and mantissa.max() > 1:
+    while accumulator_bound(qm).max() > ACCUMULATOR_MAX and mantissa.max() > 1:
         mantissa = (mantissa // 2).astype(np.int16)
         qm = matrix(mantissa, shift)
     return qm
@@ -119,9 +117,9 @@ def compare(case: Case, say: Say = silent) -> Comparison:
     rng = np.random.default_rng(case.seed)
     qm = random_matrix(case, rng)
     bound = int(accumulator_bound(qm).max())
-    if bound > ACCUMULATOR_LIMIT:
+    if bound > ACCUMULATOR_MAX:
         raise PlanError(f"accumulators of {case} reach {bound}, beyond int32's "
-                        f"{ACCUMULATOR_LIMIT}; use a smaller K, larger groups or fewer bits")
+                        f"{ACCUMULATOR_MAX}; use a smaller K, larger groups or fewer bits")
     a = (np.full((case.m, case.k), -128) if case.extreme
          else rng.integers(-128, 128, (case.m, case.k)))
     where = layout(plan_gemm(case.machine, gemm_spec(case.m, qm)))
@@ -129,7 +127,7 @@ def compare(case: Case, say: Say = silent) -> Comparison:
     y, rtl = run_gemm(where, pack_weights(where.plan, qm), a, case.memory, say,
                       max_cycles=2 * model.counters["total"] + 1000)
     return Comparison(case=case, mismatches=int((y != mpgemm(a, qm)).sum()), rtl=rtl, model=model,
-                      roofline_cycles=where.plan.roofline_cycles * case.memory.interval)
+                      roofline_cycles=where.plan.roofline(case.memory.interval)[0])
 
 
 def random_case(seed: int) -> Case:

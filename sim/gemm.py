@@ -5,18 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hw.isa import Node
+from hw.isa import INSTRUCTION_BYTES, Node
 from hw.kernel import Regions, gemm_program, program_bytes
 from hw.pack import PackedWeights, pack_activations, unpack_outputs
-from hw.plan import PAGE, Plan
+from hw.plan import Plan, align
 from sim.memory import Memory
 from sim.verilated import RunResult, Say, SimulationError, run, silent
 
-__all__ = ["Layout", "layout", "run_gemm"]
-
-
-def _align(value: int) -> int:
-    return -(-value // PAGE) * PAGE
+__all__ = ["Layout", "layout", "regions_of", "run_gemm"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,18 +25,25 @@ class Layout:
     size: int
 
 
-def layout(plan: Plan) -> Layout:
-    """Program at 0, then weights, scales, activations and outputs, each on a page of its own."""
-    start = _align(plan.machine.program_depth * 32)
+def regions_of(plan: Plan) -> tuple[Regions, int]:
+    """Program at 0, then weights, scales, activations and outputs, each on a page of its own; and
+    where they end."""
+    start = align(plan.machine.program_depth * INSTRUCTION_BYTES)
     sizes = (plan.weight_bytes, plan.scale_bytes, plan.act_bytes, plan.out_bytes)
     places = []
     for size in sizes:
         places.append(start)
-        start = _align(start + size)
-    regions = Regions(weights=places[0], scales=places[1], acts=places[2], outputs=places[3])
+        start = align(start + size)
+    return Regions(weights=places[0], scales=places[1], acts=places[2],
+                   outputs=places[3]), start
+
+
+def layout(plan: Plan) -> Layout:
+    """The program of ``plan`` and its regions."""
+    regions, size = regions_of(plan)
     program = gemm_program(plan, regions)
     return Layout(plan=plan, regions=regions, program=program,
-                  code=program_bytes(program, plan.machine), size=start)
+                  code=program_bytes(program, plan.machine), size=size)
 
 
 def run_gemm(where: Layout, packed: PackedWeights, a: NDArray[np.integer],
@@ -53,7 +56,7 @@ def run_gemm(where: Layout, packed: PackedWeights, a: NDArray[np.integer],
                           (regions.scales, packed.scales),
                           (regions.acts, pack_activations(plan, a))):
         image[address:address + len(data)] = np.frombuffer(data, dtype=np.uint8)
-    result = run(plan.machine, image, program=0, length=len(where.code) // 32,
+    result = run(plan.machine, image, program=0, length=len(where.code) // INSTRUCTION_BYTES,
                  dump=(regions.outputs, plan.out_bytes), memory=memory, say=say,
                  max_cycles=max_cycles)
     if result.error:

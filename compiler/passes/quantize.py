@@ -11,11 +11,9 @@ from compiler.memory import MapError
 from compiler.names import Linear
 from compiler.passes.session import WEIGHTS_FILE, Session
 from hw.pack import pack_weights
-from models.golden import accumulator_bound
+from models.golden import ACCUMULATOR_MAX, accumulator_bound
 from models.matrix import QuantizedMatrix
 from models.quantize import quantize_weights
-
-ACCUMULATOR_MAX = (1 << 31) - 1
 
 
 def check_finite(tensor: str, values: NDArray[np.float32]) -> None:

@@ -31,15 +31,14 @@ def layer_row(op: LinearOp, memory: Memory, cycles: int) -> dict[str, Any]:
     """One row of the report. ``cycles`` run from the first instruction to the last."""
     plan, machine = op.planned, op.planned.machine
     peak = machine.macs_per_cycle(plan.spec.planes)
-    compute = op.macs / peak
-    moved = plan.compulsory_bytes / machine.beat_bytes * memory.interval
+    roofline, bound = plan.roofline(memory.interval)
     return {
         "name": op.name, "m": op.m, "k": op.k, "n": op.n, "weights": op.datatype,
         "group_size": op.group_size, "asymmetric": op.asymmetric, "macs": op.macs,
         "cycles": cycles, "utilization": op.macs / (cycles * peak),
         "weight_bytes": plan.weight_bytes, "scale_bytes": plan.scale_bytes,
-        "dram_bytes": plan.dram_bytes, "bound": "compute" if compute >= moved else "memory",
-        "roofline_cycles": max(compute, moved), "k_padded": plan.k_tiles * machine.k_tile,
+        "dram_bytes": plan.dram_bytes, "bound": bound,
+        "roofline_cycles": roofline, "k_padded": plan.k_tiles * machine.k_tile,
         "n_padded": plan.n_padded, "notes": padding(op), "instructions": op.placed.instructions,
         "row_mode": plan.row_mode, "accumulator_bound": op.accumulator_bound,
         "sqnr_db": op.sqnr_db,

@@ -234,3 +234,10 @@ def test_outputs_beyond_the_address_range():
     with pytest.raises(PlanError, match="2 GiB"):
         plan_gemm(PRESETS["ulx3s-85f"], GemmSpec(m=40_000, k=64, n=40_000, digits=((0, 4),),
                                                  sigma=True, group_size=64))
+
+
+def test_a_slower_memory_does_not_slow_the_peak():
+    spec = GemmSpec(m=64, k=256, n=64, digits=((0, 4),), sigma=True, group_size=64)
+    plan = plan_gemm(PRESETS["tiny"], spec)
+    assert plan.roofline() == plan.roofline(2) == (64 * 256 * 64 / 16, "compute")
+    assert plan.roofline(40) == (plan.compulsory_bytes / 4 * 40, "memory")
