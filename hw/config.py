@@ -14,6 +14,7 @@ __all__ = ["Machine", "MachineError", "PRESETS", "machine"]
 PSUM_LATENCY = 4  # cycles from a psum read to the first read that sees the sum
 DIGIT_PLANES = 4  # planes summed before the multiplier; keeps the sum within its 18-bit port
 MULT_BITS = 18
+BUILD_ONLY = ("name", "fabric", "table", "lane_mult")  # fields that no program depends on
 
 
 class MachineError(ValueError):
@@ -32,15 +33,20 @@ class Machine:
     ----------
     name : label of the description; not part of the identity
     rows, cols : processing elements: tokens by output channels
-    k_tile : activations one element holds; 4 per table, a power of two of tables
-    act_bits : signed activation width
-    builders : tables filled at once per row; divides ``k_tile / 4``
-    pe : kind of processing element (``lut``)
-    table : ``lutram`` (16-deep LUT RAM) or ``mux`` (registers and multiplexers)
+    k_tile : activations one element holds: a power of two of lanes of 4 (of 3 for ``tl2`` tables)
+    act_bits : signed activation width, 4, 8 or 16
+    builders : lanes filled at once per row; divides ``k_tile / 4`` (``k_tile / 3`` for ``tl2``)
+    pe : kind of processing element: ``lut`` (tables), ``serial`` (power-of-two terms) or ``mac``
+    table : of ``lut`` elements: ``lutram`` (16-deep LUT RAM, two banks of 8 entries), ``mux``
+        (registers and multiplexers) or ``tl2`` (one bank of 14 entries for 3 ternary weights)
+    value_bits : of ``mac`` elements: signed width of a decoded weight
+    lane_mult : of ``mac`` elements: ``fabric`` or ``dsp`` multipliers
+    dequant : how a partial sum meets its group scale: ``dsp`` (one multiplier per element) or
+        ``serial`` (two bits of the scale per cycle; a channel then takes ``scale_steps`` slots)
     fabric : ``generic`` (plain HDL), ``ecp5`` or ``ice40``: how arithmetic is written; never
         changes a bit or a cycle
     memory_bits : width of the AXI4 memory port
-    weight_depth : weight buffer, in words of ``cols * k_tile`` bits
+    weight_depth : weight buffer, in words of ``weight_word_bits`` bits
     act_depth : activation buffer, in words of ``rows * builders * 4 * act_bits`` bits
     scale_depth : scale buffer, in words of ``cols * 16`` bits
     psum_depth : partial sums per element
@@ -57,6 +63,9 @@ class Machine:
     builders: int = 2
     pe: str = "lut"
     table: str = "lutram"
+    value_bits: int = 6
+    lane_mult: str = "fabric"
+    dequant: str = "dsp"
     fabric: str = "generic"
     memory_bits: int = 32
     weight_depth: int = 1024
@@ -74,28 +83,33 @@ class Machine:
                 raise MachineError(f"machine field {field.name} must be an integer, not {value!r}")
             if field.type is str and not isinstance(value, str):
                 raise MachineError(f"machine field {field.name} must be text, not {value!r}")
-        self._among("pe", ("lut",))
-        self._among("table", ("lutram", "mux"))
+        self._among("pe", ("lut", "serial", "mac"))
+        self._among("table", ("lutram", "mux", "tl2"))
+        self._among("lane_mult", ("fabric", "dsp"))
+        self._among("dequant", ("dsp", "serial"))
         self._among("fabric", ("generic", "ecp5", "ice40"))
-        self._among("act_bits", (8,))
+        self._among("act_bits", (4, 8, 16))
         self._among("memory_bits", (16, 32, 64, 128, 256))
-        for name, low, high in (("rows", 1, 64), ("cols", 1, 64), ("k_tile", 4, 256),
+        for name, low, high in (("rows", 1, 64), ("cols", 1, 64), ("k_tile", 3, 256), ("value_bits", 2, 9),
                                 ("builders", 1, 64), ("outstanding", 1, 16)):
             self._within(name, low, high)
         for name in ("weight_depth", "act_depth", "scale_depth", "psum_depth", "out_depth",
                      "program_depth"):
             self._within(name, 8, 32768)
             self._power_of_two(name)
-        if self.k_tile % 4:
-            raise MachineError(f"k_tile={self.k_tile} must be a multiple of 4, the activations "
-                               "of one table")
+        if self.k_tile % self.lane_acts:
+            raise MachineError(f"k_tile={self.k_tile} must be a multiple of {self.lane_acts}, the "
+                               "activations of one table")
         self._power_of_two("tables")
         self._power_of_two("rows")  # beats of an activation word are addressed by bits
         if self.tables % self.builders:
             raise MachineError(f"builders={self.builders} must divide the {self.tables} tables of "
                                f"k_tile={self.k_tile}")
-        for name, width in (("cols * k_tile", self.cols * self.k_tile),
-                            ("builders * 4 * act_bits", self.row_act_bits),
+        if self.weight_word_bits % self.memory_bits:
+            raise MachineError(f"memory_bits={self.memory_bits} must divide the weight word of "
+                               f"{self.weight_word_bits} bits; choose a narrower memory or other "
+                               "cols, k_tile")
+        for name, width in (("builders * 4 * act_bits", self.row_act_bits),
                             ("cols * 16 (scales)", self.cols * 16),
                             ("cols * 32 (outputs)", self.cols * 32)):
             chunks, rest = divmod(width, self.memory_bits)
@@ -125,9 +139,23 @@ class Machine:
 
     # ---- derived sizes -------------------------------------------------------------------
     @property
+    def lane_acts(self) -> int:
+        """Activations of one table, and of one builder."""
+        return 3 if self.tl2 else 4
+
+    @property
+    def tl2(self) -> bool:
+        return self.pe == "lut" and self.table == "tl2"
+
+    @property
+    def decodes(self) -> bool:
+        """Whether weights rest as codes of 4 bits, decoded at the head of each column."""
+        return self.pe != "lut"
+
+    @property
     def tables(self) -> int:
-        """Tables of one element."""
-        return self.k_tile // 4
+        """Tables of one element (groups of four activations where there are no tables)."""
+        return self.k_tile // self.lane_acts
 
     @property
     def levels(self) -> int:
@@ -141,8 +169,43 @@ class Machine:
 
     @property
     def table_steps(self) -> int:
-        """Groups of ``builders`` tables filled one after the other, 8 cycles each."""
+        """Groups of ``builders`` tables filled one after the other, ``fill_entries`` cycles
+        each."""
         return self.tables // self.builders
+
+    @property
+    def fill_entries(self) -> int:
+        """Entries written per table; activations themselves where there are no tables."""
+        return 1 if self.decodes else 14 if self.tl2 else 8
+
+    @property
+    def banks(self) -> int:
+        """Table banks. One bank of ``tl2`` tables is free again after its last slot; the shadow
+        registers of ``serial`` and ``mac`` after the first, which takes them over."""
+        return 1 if self.decodes or self.tl2 else 2
+
+    @property
+    def lane_bits(self) -> int:
+        """Bits of a slice per activation, for ``serial`` (a term) and ``mac`` (a value)."""
+        return 4 if self.pe == "serial" else self.value_bits
+
+    @property
+    def slice_bits(self) -> int:
+        """Bits of one column's slice, as an element takes it."""
+        if self.decodes:
+            return self.k_tile * self.lane_bits
+        return self.tables * 5 if self.tl2 else self.k_tile
+
+    @property
+    def weight_word_bits(self) -> int:
+        """A word of the weight buffer: a slice of every column, or a code of 4 bits per
+        activation where codes are decoded."""
+        return self.cols * (4 * self.k_tile if self.decodes else self.slice_bits)
+
+    @property
+    def scale_steps(self) -> int:
+        """Fewest slots of a channel, for the sake of the multiplier."""
+        return self.mult_bits // 2 if self.dequant == "serial" else 1
 
     @property
     def sigma_bits(self) -> int:
@@ -151,8 +214,9 @@ class Machine:
 
     @property
     def acc_bits(self) -> int:
-        """Width of a digit's sum: |2·Σ w·a| ≤ 2 · 2^3 · k_tile · 2^(act_bits−1)."""
-        return self.sigma_bits + DIGIT_PLANES
+        """Width of a digit's sum. ``lut``: |2·Σ w·a| ≤ 2 · 2^3 · k_tile · 2^(act_bits−1);
+        ``serial``: values of a digit within ±40 (``hw/terms.py``); ``mac``: any value."""
+        return self.sigma_bits + {"lut": DIGIT_PLANES, "serial": 6, "mac": self.value_bits}[self.pe]
 
     @property
     def mult_bits(self) -> int:
@@ -162,10 +226,6 @@ class Machine:
     def psum_bits(self) -> int:
         """Twice an int32 accumulator, modulo 2^33: intermediate wrap-around cancels."""
         return 33
-
-    @property
-    def slice_bits(self) -> int:
-        return self.cols * self.k_tile
 
     @property
     def row_act_bits(self) -> int:
@@ -228,8 +288,10 @@ class Machine:
         return "".join(f"{key} = {json.dumps(value)}\n" for key, value in self.to_dict().items())
 
     def identity(self) -> int:
-        """32-bit hash of everything that a program depends on (not the name, not the fabric)."""
-        fields = {k: v for k, v in self.to_dict().items() if k not in ("name", "fabric", "table")}
+        """32-bit hash of everything that a program depends on (not the name, not how arithmetic is
+        built)."""
+        fields = {k: v for k, v in self.to_dict().items() if k not in BUILD_ONLY} | {
+            "tl2": self.tl2}
         text = json.dumps(fields, sort_keys=True)
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "little")
 

@@ -25,7 +25,7 @@ class Emitter:
 
     def __init__(self, plan: Plan, schedule: Schedule):
         self.plan, self.machine, self.schedule = plan, plan.machine, schedule
-        self.word_beats = self.machine.slice_bits // self.machine.memory_bits
+        self.word_beats = self.machine.weight_word_bits // self.machine.memory_bits
         self.scale_beats = self.machine.scale_word_bits // self.machine.memory_bits
         self.act_beats = plan.act_word_bytes // self.machine.beat_bytes
 

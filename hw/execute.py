@@ -99,7 +99,7 @@ class ExecuteEngine(wiring.Component):
     def _buffers(self, m, filler, sequencer):
         """Weight, activation and scale buffers, and the array they feed."""
         config = self._config
-        weights = self._buffer(m, "weights", Target.WEIGHTS, config.slice_bits,
+        weights = self._buffer(m, "weights", Target.WEIGHTS, config.weight_word_bits,
                                config.weight_depth)
         acts = self._buffer(m, "acts", Target.ACTS, config.act_word_bits, config.act_depth,
                             config.rows)

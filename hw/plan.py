@@ -143,7 +143,7 @@ class Plan:
     @cached_property
     def weight_bytes(self) -> int:
         return (sum(self.weight_words(nt, self.k_tiles) for nt in self.tiles)
-                * self.machine.slice_bits // 8)
+                * self.machine.weight_word_bits // 8)
 
     @cached_property
     def scale_bytes(self) -> int:
@@ -191,7 +191,7 @@ class Plan:
             tile = self.k_tiles * max(self.stream_slots(nt), turn) + 5 * len(self.chunks)
             tile += nt * self.subs * max(0, machine.drain_slots - self.spec.digits[-1][1])
             compute += tile * self.m_tiles
-        first = self.weight_words(self.tiles[0], self.chunks[0]) * machine.slice_bits // 8
+        first = self.weight_words(self.tiles[0], self.chunks[0]) * machine.weight_word_bits // 8
         last = self.tiles[-1] * self.tile_width * 4 * (1 if self.row_mode else machine.rows)
         edges = (first + last) // machine.beat_bytes
         tail = self.chunks[-1] * self.stream_slots(self.tiles[-1])

@@ -36,7 +36,7 @@ def slots(plan, packed, qm):
     """Slice words and scales as the array consumes them: for every K-tile and channel the planes
     of each digit and its scale. Reads the stream alone, in the order the engines do."""
     machine = plan.machine
-    words = np.frombuffer(packed.weights, dtype=np.uint8).reshape(-1, machine.slice_bits // 8)
+    words = np.frombuffer(packed.weights, dtype=np.uint8).reshape(-1, machine.weight_word_bits // 8)
     halves = np.frombuffer(packed.scales, dtype="<u2").reshape(-1, machine.cols)
     at = scale_at = channel_at = 0
     for channels in plan.tiles:

@@ -100,7 +100,7 @@ def execute(nodes):
 def check_buffers(plan, order):
     """Every word an engine reads was written for it, and nothing in use is overwritten."""
     machine = plan.machine
-    per_word = {0: machine.slice_bits // machine.memory_bits,
+    per_word = {0: machine.weight_word_bits // machine.memory_bits,
                 1: plan.act_word_bytes // machine.beat_bytes,
                 2: machine.scale_word_bits // machine.memory_bits}
     depth = {0: machine.weight_depth, 1: machine.act_depth, 2: machine.scale_depth}
@@ -148,7 +148,7 @@ def check_buffers(plan, order):
                 assert not stored & set(span)
                 stored |= set(span)
     assert not held and stored == set(range(0, plan.out_bytes, 4))
-    assert sorted(read[0]) == list(range(0, plan.weight_bytes, machine.slice_bits // 8))
+    assert sorted(read[0]) == list(range(0, plan.weight_bytes, machine.weight_word_bits // 8))
     assert sorted(read[1]) == list(range(0, plan.act_bytes, plan.act_word_bytes))
     assert not opened
 
