@@ -107,7 +107,7 @@ def matrix(image: Image, op: LinearOp) -> QuantizedMatrix:
     plan, place = op.planned, op.placed
     try:
         return unpack_weights(
-            plan, datatype(op.datatype), image.stored(place.weights, plan.weight_bytes),
+            plan, datatype(op.datatype), image.stored(place.weights, plan.stored_bytes),
             image.stored(place.scales, plan.scale_bytes),
             _array(image, place.channel_scale, "<f8", op.n))
     except ValueError as error:

@@ -7,10 +7,17 @@ from amaranth.lib.wiring import In, Out
 from hw.axi import instruction_layout
 from hw.delay import delay
 
-__all__ = ["TableFiller", "ENTRIES", "FILL_LATENCY"]
+__all__ = ["TableFiller", "ENTRIES", "FILL_LATENCY", "fill_layout"]
 
 ENTRIES = 8        # entries of one table
 FILL_LATENCY = 3   # cycles from an entry's address to its write
+
+
+def fill_layout(config):
+    """What is written into the lanes of one step: table entries, or activations."""
+    if config.decodes:
+        return data.ArrayLayout(signed(config.act_bits), 4 * config.builders)
+    return data.ArrayLayout(signed(config.table_bits), config.builders)
 
 
 class TableFiller(wiring.Component):

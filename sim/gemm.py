@@ -29,7 +29,7 @@ def regions_of(plan: Plan) -> tuple[Regions, int]:
     """Program at 0, then weights, scales, activations and outputs, each on a page of its own; and
     where they end."""
     start = align(plan.machine.program_depth * INSTRUCTION_BYTES)
-    sizes = (plan.weight_bytes, plan.scale_bytes, plan.act_bytes, plan.out_bytes)
+    sizes = (plan.stored_bytes, plan.scale_bytes, plan.act_bytes, plan.out_bytes)
     places = []
     for size in sizes:
         places.append(start)

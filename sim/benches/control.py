@@ -83,7 +83,7 @@ async def bus_error(dut, region: str) -> None:
         bench.stall()
         gemm = random_gemm(bench.machine, bench.rng)
         plan, regions = gemm.where.plan, gemm.where.regions
-        size = {"code": len(gemm.where.code), "weights": plan.weight_bytes,
+        size = {"code": len(gemm.where.code), "weights": plan.stored_bytes,
                 "scales": plan.scale_bytes, "acts": plan.act_bytes, "outputs": plan.out_bytes}
         base = 0 if region == "code" else getattr(regions, region)
         bench.place(gemm)

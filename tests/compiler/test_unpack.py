@@ -37,7 +37,7 @@ def random_matrix(rng, kind, n, k, group_size, asymmetric):
 
 
 def read_back(machine, qm, m):
-    plan = plan_gemm(machine, gemm_spec(m, qm))
+    plan = plan_gemm(machine, gemm_spec(machine, m, qm))
     packed = pack_weights(plan, qm)
     return plan, unpack_weights(plan, qm.datatype, packed.weights, packed.scales,
                                 qm.channel_scale)
@@ -76,7 +76,7 @@ def test_several_tiles_and_chunks():
 
 def test_refuses_bytes_of_another_length():
     qm = random_matrix(np.random.default_rng(5), "int4", 4, 16, 16, False)
-    plan = plan_gemm(PRESETS["tiny"], gemm_spec(2, qm))
+    plan = plan_gemm(PRESETS["tiny"], gemm_spec(PRESETS["tiny"], 2, qm))
     packed = pack_weights(plan, qm)
     with pytest.raises(ValueError, match="bytes"):
         unpack_weights(plan, qm.datatype, packed.weights[:-1], packed.scales, qm.channel_scale)
@@ -89,7 +89,7 @@ def test_refuses_a_code_that_stands_for_nothing():
     qm = QuantizedMatrix(
         datatype=qm.datatype, codes=codes, group_size=16, scale_mantissa=qm.scale_mantissa,
         scale_shift=qm.scale_shift, channel_scale=qm.channel_scale)
-    plan = plan_gemm(PRESETS["tiny"], gemm_spec(2, qm))
+    plan = plan_gemm(PRESETS["tiny"], gemm_spec(PRESETS["tiny"], 2, qm))
     packed = pack_weights(plan, qm)
     assert_same(qm, unpack_weights(plan, qm.datatype, packed.weights, packed.scales,
                                    qm.channel_scale))

@@ -69,7 +69,7 @@ def signs(word, tables):
 @settings(max_examples=150, deadline=None)
 @given(machine=st.sampled_from(MACHINES), qm=matrices(), m=st.sampled_from([1, 2, 5]))
 def test_sizes_are_those_of_the_plan(machine, qm, m):
-    plan = plan_gemm(machine, gemm_spec(m, qm))
+    plan = plan_gemm(machine, gemm_spec(machine, m, qm))
     packed = pack_weights(plan, qm)
     assert len(packed.weights) == plan.weight_bytes
     assert len(packed.scales) == plan.scale_bytes
@@ -84,7 +84,7 @@ def test_sizes_are_those_of_the_plan(machine, qm, m):
 @given(machine=st.sampled_from(MACHINES[:2]), qm=matrices(most=14), m=st.sampled_from([1, 3]))
 def test_the_stream_gives_the_weights_back(machine, qm, m):
     """Planes of a weight, from the stream, are its value: 2w = sum of c·beta + C."""
-    plan = plan_gemm(machine, gemm_spec(m, qm))
+    plan = plan_gemm(machine, gemm_spec(machine, m, qm))
     packed = pack_weights(plan, qm)
     k_tile, tables = machine.k_tile, machine.tables
     doubled = np.zeros((plan.n_padded, plan.k_tiles * k_tile), dtype=np.int64)
@@ -120,7 +120,7 @@ def test_the_stream_gives_the_weights_back(machine, qm, m):
 @given(machine=st.sampled_from(MACHINES), qm=matrices(), m=st.sampled_from([1, 2, 5]),
        seed=st.integers(0, 1000))
 def test_activations_stand_where_their_weights_are(machine, qm, m, seed):
-    plan = plan_gemm(machine, gemm_spec(m, qm))
+    plan = plan_gemm(machine, gemm_spec(machine, m, qm))
     acts = np.random.default_rng(seed).integers(-128, 128, (m, qm.k_logical))
     data = np.frombuffer(pack_activations(plan, acts), dtype=np.int8)
     rows = 1 if plan.row_mode else machine.rows
@@ -142,7 +142,7 @@ def test_outputs_unpack_modulo_2_to_the_32():
     qm = QuantizedMatrix(datatype=DATATYPES["int4"], codes=np.zeros((3, 4), dtype=np.uint8),
                          group_size=4, scale_mantissa=np.ones((3, 1), dtype=np.int16),
                          scale_shift=np.zeros((3, 1), dtype=np.uint8), channel_scale=np.ones(3))
-    plan = plan_gemm(PRESETS["tiny"], gemm_spec(2, qm))
+    plan = plan_gemm(PRESETS["tiny"], gemm_spec(PRESETS["tiny"], 2, qm))
     y = np.array([[-(1 << 31), (1 << 31) - 1, 0], [1, -1, 12345]])
     correction = np.array([5, -7, 1 << 40])
     stored = np.full((2, plan.n_padded), 99, dtype=np.int64)
@@ -166,12 +166,12 @@ def matrix(name, mantissa, shift, **offset):
      "offset of channel 0, group 0 is -131072 · 2\\^1"),
 ])
 def test_factors_beyond_the_multiplier(qm, message):
-    plan = plan_gemm(PRESETS["tiny"], gemm_spec(2, qm))
+    plan = plan_gemm(PRESETS["tiny"], gemm_spec(PRESETS["tiny"], 2, qm))
     with pytest.raises(PlanError, match=message):
         pack_weights(plan, qm)
 
 
 def test_activations_of_another_shape():
-    plan = plan_gemm(PRESETS["tiny"], gemm_spec(2, matrix("int4", 1, 0)))
+    plan = plan_gemm(PRESETS["tiny"], gemm_spec(PRESETS["tiny"], 2, matrix("int4", 1, 0)))
     with pytest.raises(ValueError, match=r"\(2, 4\), not \(2, 5\)"):
         pack_activations(plan, np.zeros((2, 5), dtype=np.int8))
