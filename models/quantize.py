@@ -5,7 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from models.formats import Datatype, datatype
+from models.datatype import Datatype
+from models.formats import datatype
+from models.mixture import Mixture
 from models.matrix import MANTISSA_BITS, MANTISSA_MAX, MANTISSA_MIN, SHIFT_MAX, QuantizedMatrix
 
 ACTIVATION_FLOOR = 1e-5
@@ -102,7 +104,7 @@ def _offsets(x: NDArray[np.float64]) -> tuple[NDArray[np.int16], NDArray[np.uint
     return mantissa.astype(np.int16), shift.astype(np.uint8)
 
 
-def quantize_weights(w: ArrayLike, dtype: Datatype | str, group_size: int = 0,
+def quantize_weights(w: ArrayLike, dtype: Datatype | Mixture | str, group_size: int = 0,
                      asymmetric: bool = False, scale_bits: int = 8) -> QuantizedMatrix:
     """Round-to-nearest quantization of ``w`` [N, K].
 
@@ -130,6 +132,8 @@ def quantize_weights(w: ArrayLike, dtype: Datatype | str, group_size: int = 0,
     position.
     """
     dt = datatype(dtype) if isinstance(dtype, str) else dtype
+    if isinstance(dt, Mixture):
+        raise ValueError(f"round-to-nearest takes one datatype, not the mixture {dt.name}")
     w = _finite("weights", w)
     w = np.where(np.abs(w) < _TINY, 0.0, w)
     if 0 in w.shape:
