@@ -124,7 +124,7 @@ def _decoded(machine: Machine, kind: Datatype | Mixture) -> Encoding:
 def _planes(machine: Machine, kind: Datatype | Mixture) -> Encoding:
     if machine.tl2 and kind.name == "ternary":
         return Encoding(digits=(Digit(1, 1),), ternary=True)
-    if kind.plane_scaled:
+    if isinstance(kind, Datatype) and kind.plane_scaled:
         return Encoding(plane_scales=True, digits=tuple(Digit(1, 1) for _ in range(kind.planes)))
     if kind.correction not in (0, -1):
         raise PlanError(f"datatype {kind.name} does not run on lut elements: it needs a "

@@ -23,8 +23,8 @@ from hw.slices import Stored, stored_digits
 from models.formats import Datatype, Mixture
 from models.matrix import QuantizedMatrix
 
-__all__ = ["PackedWeights", "gemm_spec", "pack_activations", "pack_weights", "shape_spec",
-           "unpack_outputs"]
+__all__ = ["PackedWeights", "by_column", "gemm_spec", "pack_activations", "pack_weights",
+           "shape_spec", "unpack_outputs"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +47,13 @@ def shape_spec(machine: Machine, m: int, k: int, n: int, kind: Datatype | Mixtur
 
 def gemm_spec(machine: Machine, m: int, qm: QuantizedMatrix) -> GemmSpec:
     """The GEMM of ``m`` tokens with ``qm``; see :func:`shape_spec`."""
-    return shape_spec(machine, m, qm.k if qm.columns is not None else qm.k_logical, qm.n,
-                      qm.datatype, qm.group_size, qm.asymmetric)
+    return shape_spec(machine, m, qm.k_logical if qm.columns is None else qm.k, qm.n, qm.datatype,
+                      qm.group_size, qm.asymmetric)
+
+
+def by_column(qm: QuantizedMatrix, a: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Activations [m, features] in the order of the stored columns."""
+    return a if qm.columns is None else qm.gather(a)
 
 
 def _tiled(plan: Plan, array: NDArray, k_axis: int, value: int = 0) -> NDArray:

@@ -7,7 +7,7 @@ import numpy as np
 
 from hw.config import PRESETS, Machine
 from hw.kernel import plan_gemm
-from hw.pack import gemm_spec, pack_weights
+from hw.pack import by_column, gemm_spec, pack_weights
 from models.golden import mpgemm
 from sim.cycles import CycleResult, run_cycles
 from sim.gemm import layout, run_gemm
@@ -101,7 +101,7 @@ def compare(case: Case, say: Say = silent) -> Comparison:
     a = random_activations(case.machine, case.m, case.k, rng, case.extreme)
     where = layout(plan_gemm(case.machine, gemm_spec(case.machine, case.m, qm)))
     model = run_cycles(case.machine, where.program, case.memory)
-    y, rtl = run_gemm(where, pack_weights(where.plan, qm), a, case.memory, say,
+    y, rtl = run_gemm(where, pack_weights(where.plan, qm), by_column(qm, a), case.memory, say,
                       max_cycles=2 * model.counters["total"] + 1000)
     return Comparison(case=case, mismatches=int((y != mpgemm(a, qm)).sum()), rtl=rtl, model=model,
                       roofline_cycles=where.plan.roofline(case.memory.interval)[0])
