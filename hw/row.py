@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.delay import delay
 from hw.fabric import PsumMemory
+from hw.lookup import RowTables
 from hw.mac_pe import MacPE
 from hw.pe import LutPE
 from hw.sequencer import slot_layout
@@ -89,7 +90,6 @@ class Row(wiring.Component):
             m.d.comb += [
                 each.slice_i.eq(self.slice_i[index]), self.slice_o[index].eq(each.slice_o),
                 each.mult_i.eq(self.mult_i[index]), self.mult_o[index].eq(each.mult_o),
-                each.w_step.eq(self.w_step), each.w_data.eq(self.w_data),
                 each.acc_en_i.eq(add | fresh), each.last_i.eq(last | fresh),
                 each.raddr_i.eq(psum_read), each.first_i.eq(first),
                 each.emit_i.eq(emit), each.we_i.eq(write), each.waddr_i.eq(psum_write),
@@ -99,15 +99,25 @@ class Row(wiring.Component):
 
     def _stationary(self, m, slot):
         """Control of what the elements hold: tables, or activations."""
-        if self._config.decodes:
-            return {"swap_i": slot.swap}
+        config = self._config
+        writes = {"w_step": self.w_step, "w_data": self.w_data}
+        if config.decodes:
+            return writes | {"swap_i": slot.swap}
         pe = self._pes[0]
         bank = delay(m, slot.bank, 1, "bank")
         sigma_bank = delay(m, bank, pe.v_latency - 1, "sigma_bank")
-        return {
-            "w_addr": self.w_addr, "bank_i": bank, "sigma_i": self.sigma[sigma_bank],
-            "sub_i": delay(m, slot.sigma, pe.v_latency, "sub"),
-        }
+        held = {"sigma_i": self.sigma[sigma_bank],
+                "sub_i": delay(m, slot.sigma, pe.v_latency, "sub")}
+        if config.table != "mux":
+            held |= writes | {"w_addr": self.w_addr}
+        if config.table == "lutram":
+            held |= {"bank_i": bank}
+        if config.table != "tl2":
+            m.submodules.tables = tables = RowTables(config)
+            m.d.comb += [tables.w_step.eq(self.w_step), tables.w_addr.eq(self.w_addr),
+                         tables.w_data.eq(self.w_data), tables.bank_i.eq(slot.bank)]
+            held |= {"shared_i": tables.shared_o}
+        return held
 
     def _drain(self, m, final, out):
         """Results of one channel go to the output buffer, ``drain`` columns per cycle."""
