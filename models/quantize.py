@@ -7,8 +7,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from models.datatype import Datatype
 from models.formats import datatype
-from models.mixture import Mixture
 from models.matrix import MANTISSA_BITS, MANTISSA_MAX, MANTISSA_MIN, SHIFT_MAX, QuantizedMatrix
+from models.mixture import Mixture
 
 ACTIVATION_FLOOR = 1e-5
 _FLOAT32_MAX = float(np.finfo(np.float32).max)

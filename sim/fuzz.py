@@ -6,11 +6,8 @@ from typing import Any
 import numpy as np
 
 from hw.config import PRESETS, Machine
-from hw.kernel import plan_gemm
-from hw.pack import by_column, gemm_spec, pack_weights
 from models.golden import mpgemm
-from sim.cycles import CycleResult, run_cycles
-from sim.gemm import layout, run_gemm
+from sim.cycles import CycleResult
 from sim.matrices import has_offsets, random_activations, random_matrix, supported
 from sim.memory import Memory
 from sim.verilated import RunResult, Say, silent
