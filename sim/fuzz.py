@@ -8,6 +8,7 @@ import numpy as np
 from hw.config import PRESETS, Machine
 from models.golden import mpgemm
 from sim.cycles import CycleResult
+from sim.gemm import simulate_gemm
 from sim.matrices import has_offsets, random_activations, random_matrix, supported
 from sim.memory import Memory
 from sim.verilated import RunResult, Say, silent
