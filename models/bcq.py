@@ -1,5 +1,7 @@
 """Binary-coded quantization with power-of-two plane weights (ShiftAddLLM)."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -8,8 +10,9 @@ from models.formats import DATATYPES
 from models.groups import Groups, check_scale_bits, mantissas, two_level
 from models.matrix import SHIFT_MAX, QuantizedMatrix
 
-ROUNDS = 8
-UNIT_STEPS = 8
+ROUNDS = 8         # of least squares and nearest signs
+UNIT_ROUNDS = 3    # of unit and nearest signs, for each start
+UNIT_STEPS = 4     # per octave
 
 Floats = NDArray[np.float64]
 
@@ -17,7 +20,7 @@ Floats = NDArray[np.float64]
 def _signs(planes: int) -> NDArray[np.float64]:
     """±1 of plane ``p`` in code ``c``: [2**planes, planes]."""
     codes = np.arange(1 << planes)
-    return (2.0 * (codes[:, None] >> np.arange(planes) & 1)) - 1
+    return (2 * (codes[:, None] >> np.arange(planes) & 1) - 1).astype(np.float64)
 
 
 def _codes(x: Floats, alpha: Floats) -> NDArray[np.uint8]:
@@ -56,15 +59,29 @@ def _power_of_two(x: Floats) -> NDArray[np.int64]:
     return exponent.astype(np.int64) - (mantissa < 0.75)
 
 
+def _starts(alpha: Floats) -> Iterator[tuple[NDArray[np.int64], Floats]]:
+    """Exponents [N, G, planes], the least 0, and units [N, G] from which to refine."""
+    even = np.broadcast_to(np.arange(alpha.shape[2]), alpha.shape)
+    weights = np.ldexp(1.0, even)
+    fitted = (alpha * weights).sum(axis=2) / np.square(weights).sum(axis=2)
+    for factor in (1.0, 0.75, 1.25):
+        yield even, factor * fitted
+    for step in range(UNIT_STEPS):
+        unit = alpha[:, :, 0] * 2.0 ** (step / UNIT_STEPS)
+        exponents = _power_of_two(alpha / unit[:, :, None])
+        yield np.minimum(exponents - exponents.min(axis=2, keepdims=True), SHIFT_MAX), unit
+
+
 def quantize_bcq(w: ArrayLike, dtype: Datatype | str, group_size: int = 128, scale_bits: int = 8
                  ) -> QuantizedMatrix:
     """``w`` [N, K] as ``scale * sum(±2**shift_p)`` per group, by alternating optimization.
 
     1. Real plane weights: greedy start, then in turn least squares for given signs and the
        nearest signs for given weights, :data:`ROUNDS` times.
-    2. A unit (the group's scale) in which the weights are nearest to powers of two: multiples of
-       the least weight by :data:`UNIT_STEPS` steps of an octave are tried, signs and the unit of
-       least squared error found for each, and the best kept.
+    2. Powers of two: those nearest to the real weights in units that divide an octave above the
+       least weight in :data:`UNIT_STEPS`, and 1, 2, 4…, which suit evenly spread weights best.
+       For each, the signs and the unit (the group's scale) are refined in turn; the least squared
+       error wins.
     3. The unit is rounded to ``mantissa * channel_scale``, mantissa 1 to ``2**scale_bits - 1``,
        and the signs are found once more.
 
@@ -84,18 +101,15 @@ def quantize_bcq(w: ArrayLike, dtype: Datatype | str, group_size: int = 128, sca
 
     best = np.full(used.shape, np.inf)
     unit, shifts = np.ones(used.shape), np.zeros(alpha.shape, dtype=np.int64)
-    for step in range(UNIT_STEPS):
-        trial = alpha[:, :, 0] * 2.0 ** (step / UNIT_STEPS)
-        exponents = _power_of_two(alpha / trial[:, :, None])
-        exponents = np.minimum(exponents - exponents.min(axis=2, keepdims=True), SHIFT_MAX)
+    for exponents, trial in _starts(alpha):
         weights = np.ldexp(1.0, exponents)
-        for _ in range(2):
-            values = np.take_along_axis(
-                weights @ signs.T, _codes(groups.x, weights * trial[:, :, None]).astype(np.intp),
-                axis=2) * groups.inside
-            trial = ((values * groups.x).sum(axis=2)
+        for _ in range(UNIT_ROUNDS):
+            codes = _codes(groups.x, weights * trial[:, :, None])
+            values = np.take_along_axis(weights @ signs.T, codes.astype(np.intp), axis=2)
+            values *= groups.inside
+            refit = ((values * groups.x).sum(axis=2)
                      / np.maximum(np.square(values).sum(axis=2), 1.0))
-            trial = np.where(trial > 0, trial, unit)
+            trial = np.where(refit > 0, refit, trial)
         error = groups.error(values, trial)
         better = error < best
         best, unit = np.where(better, error, best), np.where(better, trial, unit)

@@ -92,7 +92,7 @@ def quantize_mixture(w: ArrayLike, mixture: Mixture | str, group_size: int = 128
             # A lone group's mantissa is 1: its scale is the channel's.
             trial = np.where(ideal > 0, ideal, 1.0)[:, 0] if groups.count == 1 else base
             m = mantissas(ideal, trial, top)
-            step = m * trial[:, None]
+            step = m.astype(np.float64) * trial[:, None]
             found = nearest_codes(groups.x / step[:, :, None], dt)
             error = groups.error(lookup(dt, found), step)
             better = error < best

@@ -33,7 +33,7 @@ def quantize_mx(w: ArrayLike, element: Datatype | str, underflow: Underflow = "e
     """
     dt = DATATYPES[element] if isinstance(element, str) else element
     groups = Groups.of(w, MX_BLOCK)
-    emax = int(floor_log2(np.float64(dt.wmax * 2.0 ** dt.exponent)))
+    emax = dt.wmax.bit_length() - 1 + dt.exponent
     exponent = np.clip(floor_log2(groups.absmax) - emax, _E8M0_MIN, _E8M0_MAX)
     shift, base = shift_form(exponent, groups.absmax > 0, underflow)
     channel = np.ldexp(1.0, base + dt.exponent)

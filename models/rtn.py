@@ -27,9 +27,19 @@ CLIP_RATIOS = tuple(r / 20 for r in (20, *range(26, 20, -1), *range(19, 5, -1)))
 class _Fit(NamedTuple):
     """Scales, offsets and codes of every group, [N, G] but for the codes [N, G, group_size]."""
     mantissa: NDArray[np.int64]
-    offset_mantissa: NDArray[np.int16] | None
-    offset_shift: NDArray[np.uint8] | None
     codes: NDArray[np.uint8]
+    offset_mantissa: NDArray[np.int16]
+    offset_shift: NDArray[np.uint8]
+
+    def offset(self) -> NDArray[np.float64]:
+        return np.ldexp(self.offset_mantissa.astype(np.float64), self.offset_shift)
+
+    def improved(self, other: "_Fit", better: NDArray[np.bool_]) -> "_Fit":
+        """``other`` for the groups that it is better for."""
+        return _Fit(np.where(better, other.mantissa, self.mantissa),
+                    np.where(better[:, :, None], other.codes, self.codes),
+                    np.where(better, other.offset_mantissa, self.offset_mantissa),
+                    np.where(better, other.offset_shift, self.offset_shift))
 
 
 def ideal_scale(groups: Groups, dt: Datatype) -> NDArray[np.float64]:
@@ -46,7 +56,8 @@ def _symmetric(groups: Groups, dt: Datatype, ideal: NDArray[np.float64],
                channel: NDArray[np.float64], top: int) -> _Fit:
     mantissa = mantissas(ideal, channel, top)
     target = groups.x / (mantissa * channel[:, None])[:, :, None]
-    return _Fit(mantissa, None, None, nearest_codes(target, dt))
+    return _Fit(mantissa, nearest_codes(target, dt), np.zeros(mantissa.shape, dtype=np.int16),
+                np.zeros(mantissa.shape, dtype=np.uint8))
 
 
 def _asymmetric(groups: Groups, dt: Datatype, low: NDArray[np.float64], high: NDArray[np.float64],
@@ -59,16 +70,7 @@ def _asymmetric(groups: Groups, dt: Datatype, low: NDArray[np.float64], high: ND
     offset = np.ldexp(offset_mantissa.astype(np.float64), offset_shift)
     target = groups.x / channel[:, None, None] - offset[:, :, None]
     codes = nearest_codes(target / mantissa[:, :, None], dt)
-    return _Fit(mantissa, offset_mantissa, offset_shift, codes)
-
-
-def _error(groups: Groups, dt: Datatype, fit: _Fit, channel: NDArray[np.float64]
-           ) -> NDArray[np.float64]:
-    offset = None
-    if fit.offset_mantissa is not None and fit.offset_shift is not None:
-        offset = np.ldexp(fit.offset_mantissa.astype(np.float64), fit.offset_shift)
-        offset = offset * channel[:, None]
-    return groups.error(lookup(dt, fit.codes), fit.mantissa * channel[:, None], offset)
+    return _Fit(mantissa, codes, offset_mantissa, offset_shift)
 
 
 def round_to_nearest(groups: Groups, dt: Datatype, ideal: NDArray[np.float64], scale_bits: int,
@@ -95,20 +97,22 @@ def round_to_nearest(groups: Groups, dt: Datatype, ideal: NDArray[np.float64], s
             return _asymmetric(groups, dt, low * ratio, high * ratio, channel, top)
         return _symmetric(groups, dt, ideal * ratio, channel, top)
 
+    def squared(found: _Fit, channel: NDArray[np.float64]) -> NDArray[np.float64]:
+        offset = found.offset() * channel[:, None] if asymmetric else None
+        return groups.error(lookup(dt, found.codes), found.mantissa * channel[:, None], offset)
+
     best = fit(ratios[0], channel)
     if len(ratios) > 1:
-        base, error = channel, _error(groups, dt, best, channel)
+        base, error = channel, squared(best, channel)
         for ratio in ratios[1:]:
             trial = base * ratio if groups.count == 1 and not asymmetric else base
             found = fit(ratio, trial)
-            least = _error(groups, dt, found, trial)
+            least = squared(found, trial)
             better = least < error
             error = np.where(better, least, error)
             if trial is not base:
                 channel = np.where(better[:, 0], trial, channel)
-            best = _Fit(*(None if old is None else np.where(
-                better[..., None] if old.ndim == 3 else better, new, old)
-                for old, new in zip(best, found, strict=True)))
+            best = best.improved(found, better)
     mantissa = best.mantissa
     if not dt.has_zero:
         mantissa = np.where(groups.absmax > 0, mantissa, 0)
@@ -117,7 +121,8 @@ def round_to_nearest(groups: Groups, dt: Datatype, ideal: NDArray[np.float64], s
         group_size=groups.size, k_logical=groups.k_logical,
         scale_mantissa=mantissa.astype(np.int16),
         scale_shift=np.zeros(mantissa.shape, dtype=np.uint8), channel_scale=channel,
-        offset_mantissa=best.offset_mantissa, offset_shift=best.offset_shift)
+        offset_mantissa=best.offset_mantissa if asymmetric else None,
+        offset_shift=best.offset_shift if asymmetric else None)
 
 
 def quantize_weights(w: ArrayLike, dtype: Datatype | Mixture | str, group_size: int = 0,
