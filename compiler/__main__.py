@@ -104,7 +104,8 @@ def run(
     backend: Annotated[str, typer.Option(
         callback=_backend, help=f"{', '.join(BACKENDS)}.")] = "golden",
     source: Annotated[Path | None, typer.Option(
-        "--input", help=".npy of [m, k]: int8, or floats to quantize per token.")] = None,
+        "--input", help=".npy of [m, k]: integers, or floats to quantize per token.")] = None,
+    pe: Pe = None,
     seed: Annotated[int | None, typer.Option(
         min=0, help="Seed of random activations if there is no --input; 0 if left out.")] = None,
     as_json: Json = False,
@@ -113,9 +114,10 @@ def run(
     if source is not None and seed is not None:
         raise typer.BadParameter("goes without --input", param_hint="--seed")
     image = open_image(folder)
-    op = image.layer(layer)
-    a = random_activations(op, seed or 0) if source is None else activations(op, source)
-    result = execute(image, op, backend, a, say=lambda text: print(text, file=sys.stderr))
+    op, bits = image.layer(layer), image.machine.act_bits
+    a = random_activations(op, seed or 0, bits) if source is None else activations(op, source,
+                                                                                   bits)
+    result = execute(image, op, backend, a, lambda text: print(text, file=sys.stderr), pe)
     if as_json:
         print(json.dumps(result.to_dict()))
     else:

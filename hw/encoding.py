@@ -15,7 +15,7 @@ from hw.config import Machine
 from hw.decode import CODES, SELECTS, STEPS, TABLE_ROWS, entry_bits, row_index
 from hw.isa import DIGITS
 from hw.plan import Digit, PlanError
-from hw.terms import MAX_VALUE, digit_terms, fewest_slots, term_code
+from hw.terms import TermError, digit_terms, fewest_slots, term_code
 from models.formats import DIGIT_PLANES, Datatype, Mixture
 
 __all__ = ["Encoding", "encode", "part_codes"]
@@ -64,9 +64,10 @@ def _needs(machine: Machine, values: Sequence[int]) -> int:
     if machine.pe == "mac":
         limit = 1 << machine.value_bits - 1
         return int(all(-limit <= value < limit for value in values))
-    if max(map(abs, values)) > MAX_VALUE:
+    try:
+        return fewest_slots(values)
+    except TermError:
         return 0
-    return fewest_slots(values)
 
 
 def _split(machine: Machine, name: str, values: Sequence[int], by_code: bool
@@ -79,11 +80,12 @@ def _split(machine: Machine, name: str, values: Sequence[int], by_code: bool
         fits = by_code or all(-8 <= h < 8 for h in high.values())
         if fits and _needs(machine, [*low.values()]) and _needs(machine, [*high.values()]):
             return low, high
-    raise PlanError(
-        f"datatype {name} does not run on {machine.pe} elements: its values reach "
-        f"{min(values)}…{max(values)}, and two digits of 4 bits hold −128…127"
-        + (f" with value_bits of at least 5, not {machine.value_bits}"
-           if machine.pe == "mac" else "") + "; use --pe lut or another datatype")
+    bounds = f"its values reach {min(values)}…{max(values)}"
+    if -128 <= min(values) and max(values) <= 127 and machine.pe == "mac":
+        raise PlanError(f"datatype {name} does not run on mac elements of value_bits="
+                        f"{machine.value_bits}: {bounds}; use --set value_bits=5 or more")
+    raise PlanError(f"datatype {name} does not run on {machine.pe} elements: {bounds}, and two "
+                    "digits of 4 bits hold −128…127; use --pe lut or another datatype")
 
 
 def _packing(codes: int) -> int:

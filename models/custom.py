@@ -68,8 +68,9 @@ def load_datatype(path: str) -> Datatype:
     shift = (common & -common).bit_length() - 1
     for number, integer in zip(numbers, integers, strict=True):
         if abs(integer >> shift) > MAGNITUDE_MAX:
-            raise ValueError(
-                f"value {float(number)!r} in {path} must be an integer up to {MAGNITUDE_MAX} "
-                f"times a power of two common to all values, here {float(Fraction(1 << shift, scale))!r}")
+            unit = float(Fraction(1 << shift, scale))
+            raise ValueError(f"value {float(number)!r} in {path} must be an integer up to "
+                             f"{MAGNITUDE_MAX} times a power of two common to all values, which "
+                             f"is {unit!r}")
     exponent = -(scale.bit_length() - 1)
     return codebook(name, integers, exponent, bits)

@@ -86,6 +86,17 @@ class Datatype(PlaneForm):
         """Whether ``-v`` is a value for every value ``v``."""
         return all(-v in self._code_of for v in self._code_of)
 
+    @cached_property
+    def is_integer(self) -> bool:
+        """Whether the values are consecutive integers, codes their two's complement."""
+        return (self.wmax - self.wmin == len(self.codes) - 1 and not self.plane_scaled
+                and all((self.values[c] - c) % (1 << self.bits) == 0 for c in self.codes))
+
+    @property
+    def has_offset_form(self) -> bool:
+        """Whether asymmetric quantization may use it: two to eight bits, every code in use."""
+        return self.is_integer and self.bits > 1 and not self.unused
+
     @property
     def has_zero(self) -> bool:
         return 0 in self._code_of

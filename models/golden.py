@@ -46,7 +46,7 @@ def mpgemm_reference(a: ArrayLike, qm: QuantizedMatrix) -> NDArray[np.int64]:
     if _bound(qm, int(np.abs(a).max(initial=0))) >= _INT64_SAFE:
         raise OverflowError("sums of this matrix and these activations do not fit int64")
     y = np.zeros((a.shape[0], qm.n), dtype=np.int64)
-    columns = qm.gather(a)
+    columns: NDArray[np.int64] = qm.gather(a)
     for g in range(qm.groups):
         group = slice(g * qm.group_size, (g + 1) * qm.group_size)
         part = columns[:, group]
@@ -76,7 +76,8 @@ def accumulator_bound(qm: QuantizedMatrix, act_bits: int = 8) -> NDArray[np.int6
     """Greatest ``|y|`` of each channel, int64 [N], over all activations of ``act_bits`` bits.
 
     No partial sum of whole groups, in any order, exceeds it, and some activations reach it unless
-    a feature stands in several columns, whose partial sums may exceed the last. An accumulator of ``b`` bits holds channel ``n`` when the bound is below ``2**(b-1)``.
+    a feature stands in several columns, whose partial sums may exceed the last. An accumulator of
+    ``b`` bits holds channel ``n`` when the bound is below ``2**(b-1)``.
     """
     if not 1 <= act_bits <= 16:
         raise ValueError(f"act_bits must be 1 to 16, not {act_bits!r}")

@@ -6,11 +6,9 @@ from typing import Any
 import numpy as np
 
 from hw.config import PRESETS, Machine
-from hw.kernel import plan_gemm
-from hw.pack import by_column, gemm_spec, pack_weights
 from models.golden import mpgemm
-from sim.cycles import CycleResult, run_cycles
-from sim.gemm import layout, run_gemm
+from sim.cycles import CycleResult
+from sim.gemm import simulate_gemm
 from sim.matrices import has_offsets, random_activations, random_matrix, supported
 from sim.memory import Memory
 from sim.verilated import RunResult, Say, silent
@@ -28,8 +26,8 @@ MACHINES: tuple[Machine, ...] = (
     Machine(name="lut-a16", act_bits=16, builders=1),
     Machine(name="serial", pe="serial", k_tile=8, builders=2),
     Machine(name="serial-steps", pe="serial", rows=4, cols=4, k_tile=16, builders=2,
-            dequant="serial", memory_bits=64, weight_depth=128, act_depth=64, scale_depth=64, psum_depth=16,
-            out_depth=32, outstanding=2),
+            dequant="serial", memory_bits=64, weight_depth=128, act_depth=64, scale_depth=64,
+            psum_depth=16, out_depth=32, outstanding=2),
     Machine(name="serial-a16", pe="serial", rows=1, k_tile=4, builders=1, act_bits=16),
     Machine(name="mac", pe="mac", k_tile=8, builders=1, cols=4, memory_bits=16),
     Machine(name="mac-wide", pe="mac", rows=4, cols=4, k_tile=16, builders=4, value_bits=8,
@@ -99,12 +97,10 @@ def compare(case: Case, say: Say = silent) -> Comparison:
     qm = random_matrix(case.machine, case.datatype, case.n, case.k, case.group_size, rng,
                        asymmetric=case.asymmetric, extreme=case.extreme)
     a = random_activations(case.machine, case.m, case.k, rng, case.extreme)
-    where = layout(plan_gemm(case.machine, gemm_spec(case.machine, case.m, qm)))
-    model = run_cycles(case.machine, where.program, case.memory)
-    y, rtl = run_gemm(where, pack_weights(where.plan, qm), by_column(qm, a), case.memory, say,
-                      max_cycles=2 * model.counters["total"] + 1000)
-    return Comparison(case=case, mismatches=int((y != mpgemm(a, qm)).sum()), rtl=rtl, model=model,
-                      roofline_cycles=where.plan.roofline(case.memory.interval)[0])
+    found = simulate_gemm(case.machine, qm, a, case.memory, say)
+    return Comparison(case=case, mismatches=int((found.y != mpgemm(a, qm)).sum()), rtl=found.rtl,
+                      model=found.model,
+                      roofline_cycles=found.plan.roofline(case.memory.interval)[0])
 
 
 def random_case(seed: int) -> Case:

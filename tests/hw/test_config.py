@@ -42,7 +42,7 @@ def test_identity_covers_what_programs_depend_on_and_nothing_else():
     ({"rows": "2"}, ("rows", "integer", "'2'")),
     ({"name": 5}, ("name", "text", "5")),
     ({"cols": 0}, ("cols", "1…64", "0")),
-    ({"cols": 3}, ("memory_bits", "cols", "power-of-two")),
+    ({"cols": 3}, ("memory_bits", "weight word", "cols")),
     ({"k_tile": 6}, ("k_tile=6", "multiple of 4")),
     ({"k_tile": 12}, ("tables", "power of two", "3")),
     ({"k_tile": 512}, ("k_tile", "3…256", "512")),

@@ -9,27 +9,22 @@ from hw.pack import gemm_spec, pack_activations, pack_weights, unpack_outputs
 from hw.plan import PlanError
 from models.formats import DATATYPES
 from models.matrix import QuantizedMatrix
+from sim.matrices import has_offsets, random_matrix, supported
 
 MACHINES = [PRESETS["tiny"], PRESETS["icebreaker"], PRESETS["ulx3s-12f"]]
 
 
+TYPES = [name for name in supported(PRESETS["tiny"]) if not name.startswith("bcq")]
+
+
 @st.composite
 def matrices(draw, most=60):
-    name = draw(st.sampled_from(list(DATATYPES)))
-    datatype = DATATYPES[name]
+    name = draw(st.sampled_from(TYPES))
     n, k = draw(st.integers(1, most)), draw(st.integers(1, 2 * most))
     group_size = draw(st.one_of(st.just(k), st.integers(max(1, k // 8), k)))
-    groups = -(-k // group_size)
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    offset = {}
-    if name.startswith("int") and name != "int1" and draw(st.booleans()):
-        offset = {"offset_mantissa": rng.integers(-2048, 2048, (n, groups)).astype(np.int16),
-                  "offset_shift": rng.integers(0, 5, (n, groups)).astype(np.uint8)}
-    return QuantizedMatrix(
-        datatype=datatype, group_size=group_size, k_logical=k, channel_scale=np.ones(n),
-        codes=rng.choice(np.array(datatype.codes, dtype=np.uint8), (n, groups * group_size)),
-        scale_mantissa=rng.integers(0, 2048, (n, groups)).astype(np.int16),
-        scale_shift=rng.integers(0, 3, (n, groups)).astype(np.uint8), **offset)
+    return random_matrix(PRESETS["tiny"], name, n, k, group_size, rng,
+                         asymmetric=has_offsets(name) and draw(st.booleans()))
 
 
 def slots(plan, packed, qm):
@@ -43,7 +38,7 @@ def slots(plan, packed, qm):
         for tile in range(plan.k_tiles):
             group = tile // plan.group_tiles
             for sub in range(plan.subs):
-                for _, planes in plan.spec.digits:
+                for _, planes, *_ in plan.spec.digits:
                     for channel in range(channels):
                         base = channel_at + (sub * channels + channel) * machine.cols
                         scale = scale_at + ((group * plan.subs + sub) * channels + channel) * (
@@ -92,7 +87,7 @@ def test_the_stream_gives_the_weights_back(machine, qm, m):
     for tile, base, words, halves in slots(plan, packed, qm):
         digit = seen.setdefault((tile, base), 0)
         seen[tile, base] += 1
-        shift, planes = plan.spec.digits[digit]
+        shift, planes, *_ = plan.spec.digits[digit]
         for column in range(machine.cols):
             total = np.zeros(k_tile, dtype=np.int64)
             for index in range(planes):

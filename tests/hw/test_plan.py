@@ -216,7 +216,7 @@ def test_small_shapes_always_fit(machine, planes, group_size):
 @pytest.mark.parametrize("changes, message", [
     ({"m": 0}, "m must be positive, not 0"), ({"k": -1}, "k must be positive, not -1"),
     ({"n": 0}, "n must be positive"), ({"group_size": 0}, "group_size must be positive"),
-    ({"digits": ()}, "weights of 0 digits"), ({"digits": ((0, 4),) * 3}, "weights of 3 digits"),
+    ({"digits": ()}, "weights of 0 digits"), ({"digits": ((0, 4),) * 5}, "weights of 5 digits"),
 ])
 def test_specs_that_do_not_run(changes, message):
     good = {"m": 1, "k": 1, "n": 1, "digits": ((0, 4),), "sigma": True, "group_size": 1}
