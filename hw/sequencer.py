@@ -71,6 +71,7 @@ class Sequencer(wiring.Component):
         w_ptr, w_sub, s_ptr, s_sub, s_group, out_ptr = (Signal(16) for _ in range(6))
 
         work, slots = Signal(3), Signal(range(longest + 1))
+        wait = Signal.like(slots)
         first_pass, last_pass, final, run = Signal(), Signal(), Signal(), Signal()
         end_slot, end_pass, end_sub, end_tile = (Signal() for _ in range(4))
         last_tile, valid = Signal(), Signal()
@@ -85,7 +86,8 @@ class Sequencer(wiring.Component):
             last_tile.eq(tile == job.tiles - 1),
             final.eq(job.final & last_tile & last_pass),
             slots.eq(Mux(work < least, least, work)),
-            valid.eq(run & (slot < work)),
+            # Slices come last in a channel's slots, so that sums are at least ``least`` apart.
+            wait.eq(slots - work), valid.eq(run & (slot >= wait)),
             end_slot.eq(slot == slots - 1),
             end_pass.eq(end_slot & (channel == job.channels - 1)),
             end_sub.eq(end_pass & last_pass),
@@ -98,9 +100,9 @@ class Sequencer(wiring.Component):
         scale = Mux(job.plane_scales & (digit != 0), s_ptr + digit - 1, s_ptr)
         per_channel = Mux(job.plane_scales, self._digits(job), 1)
         m.d.sync += [
-            self.slot.valid.eq(valid), self.slot.last.eq(valid & (slot == work - 1)),
+            self.slot.valid.eq(valid), self.slot.last.eq(valid & end_slot),
             self.slot.swap.eq(run & opening),
-            self.slot.sigma.eq((slot == work - 1) & (digit == 1) & job.sigma0),
+            self.slot.sigma.eq(end_slot & (digit == 1) & job.sigma0),
             self.slot.first.eq(job.first & (tile == 0) & first_pass),
             self.slot.final.eq(final), self.slot.bank.eq(bank),
             self.slot.psum.eq(job.psum + channel), self.slot.out.eq(out_ptr),
@@ -108,7 +110,7 @@ class Sequencer(wiring.Component):
             self.w_addr.eq(w_ptr), self.offset.eq(digit == 0),
             self.s_addr.eq(Mux(digit == 0, s_ptr + per_channel, scale)),
             self.shift.eq(Array([1, *(job[f"shift{d}"] for d in digits)])[digit]),
-            self.digit.eq(digit == 2), self.step.eq(slot), self.part.eq(part),
+            self.digit.eq(digit == 2), self.step.eq(slot - wait), self.part.eq(part),
             self.packing.eq(packing), self.select.eq(job.select & (digit != 0)),
         ]
 

@@ -14,7 +14,7 @@ STEPS = Machine(rows=2, cols=4, k_tile=4, builders=1, pe="serial", dequant="seri
 TRIPLES = Machine(rows=2, cols=4, k_tile=24, table="tl2")           # one bank
 CONFIGS = pytest.mark.parametrize("config", [PLAIN, SLOW, CODES, STEPS, TRIPLES], ids=[
     "plain", "slow-drain", "codes", "scale-steps", "one-bank"])
-FIELDS = ("psum", "out", "rows", "last", "sigma", "first", "final", "bank", "swap")
+FIELDS = ("psum", "out", "rows", "last", "sigma", "first", "final", "bank")
 SIDE = ("w_addr", "s_addr", "shift", "offset", "digit", "step", "part", "packing", "select")
 
 
@@ -80,9 +80,11 @@ def reference(config, job, bank):
                             "rows": 1 << sub if job["row_mode"] else (1 << config.rows) - 1,
                             "last": int(end), "sigma": int(digit == 1 and end and job["sigma0"]),
                             "first": int(job["first"] and tile == 0 and index == 0),
-                            "final": int(final), "bank": bank,
-                            "swap": int(sub == index == channel == plane == 0)})
-                    length += max(planes, config.scale_steps, config.drain_slots if final else 0)
+                            "final": int(final), "bank": bank})
+                        slots[-1]["starts"] = sub == index == channel == plane == 0
+                    took = max(planes, config.scale_steps, config.drain_slots if final else 0)
+                    slots[-planes]["waited"] = took - planes
+                    length += took
                 if not offset:
                     words += (-(-job["channels"] >> packing) if config.decodes
                               else job["channels"] * planes)
@@ -92,8 +94,8 @@ def reference(config, job, bank):
 
 
 def run(config, jobs, rng, slow):
-    """Feed the jobs; returns valid slots with their cycles, retirements, cycles to idle."""
-    dut, slots, retired = Sequencer(config), [], []
+    """Feed the jobs; returns valid slots with their cycles, retirements, cycles of ``swap``."""
+    dut, slots, retired, swaps = Sequencer(config), [], [], []
 
     async def feed(ctx):
         for job in jobs:
@@ -127,6 +129,8 @@ def run(config, jobs, rng, slow):
         async for _, _, valid, slot, retire, fw, fa, so, *rest in ctx.tick().sample(
                 dut.slot.valid, dut.slot, dut.retire, *tokens, *side):
             cycle += 1
+            if slot.swap:
+                swaps.append(cycle)
             if valid:
                 slots.append((cycle, {**dict(zip(SIDE, rest, strict=True)),
                                       **{name: slot[name] for name in FIELDS}}))
@@ -134,7 +138,7 @@ def run(config, jobs, rng, slow):
                 retired.append((cycle, {"free_w": fw, "free_a": fa, "signal_out": so}))
 
     simulate(dut, feed, background=(tables, watch), max_cycles=60_000)
-    return slots, retired
+    return slots, retired, swaps
 
 
 @CONFIGS
@@ -143,15 +147,19 @@ def run(config, jobs, rng, slow):
 def test_slots_follow_the_stream_order(config, slow, seed):
     rng = random.Random(seed)
     jobs = [random_job(config, rng) for _ in range(4)]
-    slots, retired = run(config, jobs, rng, slow)
+    slots, retired, swaps = run(config, jobs, rng, slow)
     bank, expected = 0, []
     for job in jobs:
         part, _, bank = reference(config, job, bank)
         expected += part
     assert len(slots) == len(expected)
     for (cycle, found), want in zip(slots, expected, strict=True):
-        known = {name: value for name, value in want.items() if value is not None}
+        known = {name: value for name, value in want.items()
+                 if value is not None and name not in ("starts", "waited")}
         assert {name: found[name] for name in known} == known, f"cycle {cycle}"
+    # Activations are taken over with the first slot, or in the pause before it.
+    assert swaps == [cycle - want["waited"] for (cycle, _), want in zip(slots, expected, strict=True)
+                     if want["starts"]]
     assert [tokens for _, tokens in retired] == [
         {name: job[name] for name in ("free_w", "free_a", "signal_out")} for job in jobs]
 
@@ -161,15 +169,16 @@ def test_slots_follow_the_stream_order(config, slow, seed):
 def test_k_tiles_follow_without_a_gap(config, seed):
     rng = random.Random(seed)
     jobs = [random_job(config, rng) for _ in range(2)]
-    slots, retired = run(config, jobs, rng, 0)
+    slots, retired, _ = run(config, jobs, rng, 0)
     at, bank = 0, 0
     ends = []
     for job, (end, _) in zip(jobs, retired, strict=True):
         part, lengths, bank = reference(config, job, bank)
         waits = len(lengths) - 1 if config.banks == 1 and not config.decodes else 0
         # A slot is seen one cycle after its cycle; tables with one bank are waited for.
-        assert end - slots[at][0] + 2 == sum(lengths) + waits
-        ends.append((slots[at][0], end))
+        start = slots[at][0] - part[0]["waited"]
+        assert end - start + 2 == sum(lengths) + waits
+        ends.append((start, end))
         at += len(part)
     assert ends[1][0] - ends[0][1] - 2 == 2  # cycles between two instructions
 
@@ -178,5 +187,5 @@ def test_one_channel_group_of_one_plane():
     """The shortest instruction: four slots, one plane, one K-tile."""
     job = random_job(PLAIN, random.Random(0)) | {
         "tiles": 1, "channels": 4, "slots0": 1, "slots1": 0, "offset": 0, "row_mode": 0}
-    slots, retired = run(PLAIN, [job], random.Random(0), 0)
+    slots, retired, _ = run(PLAIN, [job], random.Random(0), 0)
     assert [slot["last"] for _, slot in slots] == [1] * 4 and len(retired) == 1
