@@ -311,7 +311,8 @@ def test_codes_must_be_integers():
 
 @pytest.mark.parametrize("name", ["int9", "INT4", ""])
 def test_unknown_name_lists_the_known_ones(name):
-    with pytest.raises(ValueError, match=f"int1, int2, .*, ternary, fp4, .*, bitmod3, .* not '{name}'"):
+    known = f"int1, int2, .*, ternary, fp4, .*, bitmod3, .* or a .toml file, not '{name}'"
+    with pytest.raises(ValueError, match=known):
         datatype(name)
 
 
