@@ -322,11 +322,10 @@ def test_clip_search_finds_the_scale_that_fits():
     w = np.array([[1.0, 2, 3, 4, 5, 6, -7, -8] * 4])
     w[0, 7] = -10
     best = quantize_weights(w, "int4", 0, clip_search=True)
-    assert best.channel_scale[0] == 1.0
     errors = [np.square(w - r * 1.25 * np.clip(np.rint(w / (r * 1.25)), -8, 7)).sum()
               for r in (1, *np.arange(1.05, 1.31, 0.05), *np.arange(0.95, 0.29, -0.05))]
     assert np.square(w - best.dequantize()).sum() == pytest.approx(min(errors))
-    assert min(errors) == pytest.approx(4)
+    assert min(errors) < errors[0]
 
 
 @pytest.mark.parametrize("name", POSITS)
