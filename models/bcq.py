@@ -61,15 +61,19 @@ def _power_of_two(x: Floats) -> NDArray[np.int64]:
 
 def _starts(alpha: Floats) -> Iterator[tuple[NDArray[np.int64], Floats]]:
     """Exponents [N, G, planes], the least 0, and units [N, G] from which to refine."""
+    def fitted(exponents: NDArray[np.int64]) -> Floats:
+        weights = np.ldexp(1.0, exponents)
+        unit: Floats = (alpha * weights).sum(axis=2) / np.square(weights).sum(axis=2)
+        return unit
+
     even = np.broadcast_to(np.arange(alpha.shape[2]), alpha.shape)
-    weights = np.ldexp(1.0, even)
-    fitted = (alpha * weights).sum(axis=2) / np.square(weights).sum(axis=2)
     for factor in (1.0, 0.75, 1.25):
-        yield even, factor * fitted
+        yield even, factor * fitted(even)
     for step in range(UNIT_STEPS):
         unit = alpha[:, :, 0] * 2.0 ** (step / UNIT_STEPS)
         exponents = _power_of_two(alpha / unit[:, :, None])
-        yield np.minimum(exponents - exponents.min(axis=2, keepdims=True), SHIFT_MAX), unit
+        exponents = np.minimum(exponents - exponents.min(axis=2, keepdims=True), SHIFT_MAX)
+        yield exponents, fitted(exponents)
 
 
 def quantize_bcq(w: ArrayLike, dtype: Datatype | str, group_size: int = 128, scale_bits: int = 8

@@ -23,6 +23,10 @@ def _numbers(path: str, values: Any) -> list[Fraction]:
     for value in values:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError(f"value in {path} must be a number, not {value!r}")
+        try:
+            float(value)
+        except OverflowError:
+            raise ValueError(f"value in {path} must be within float64's range") from None
         if not math.isfinite(value):
             raise ValueError(f"value in {path} must be finite, not {value!r}")
         if (number := Fraction(value)) in numbers:
@@ -44,7 +48,7 @@ def load_datatype(path: str) -> Datatype:
             found = tomllib.load(file)
     except OSError as error:
         raise ValueError(f"datatype file {path} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise ValueError(f"datatype file {path} is not TOML: {error}") from None
     if unknown := sorted(set(found) - {"name", "values", "bits"}):
         raise ValueError(f"datatype file {path} must hold name, values and bits, "

@@ -118,11 +118,12 @@ class QuantizedMatrix:
                 raise ValueError(f"k_logical must be {self.k - self.group_size + 1}...{self.k}, "
                                  f"so that padding ends the last group, not {self.k_logical!r}")
             return
-        if self.k_logical == -1 and isinstance(self.columns, np.ndarray) and self.columns.size:
+        last = np.iinfo(np.int64).max if self.k_logical == -1 else self.k_logical - 1
+        _array("columns", self.columns, np.int64, (self.k,), -1, last)
+        if self.k_logical == -1:
             object.__setattr__(self, "k_logical", int(self.columns.max()) + 1)
         if self.k_logical < 1:
             raise ValueError(f"k_logical must be positive, not {self.k_logical!r}")
-        _array("columns", self.columns, np.int64, (self.k,), -1, self.k_logical - 1)
 
     def _check_codes(self, per_group: tuple[int, int]) -> None:
         if isinstance(self.datatype, Mixture):

@@ -69,7 +69,8 @@ def _ordered(dt: Datatype) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
 def nearest_codes(x: ArrayLike, dt: Datatype) -> NDArray[np.uint8]:
     """Code of the value of ``dt`` nearest to each ``x``, in units of its integer values.
 
-    Ties go to the even code, except that for ``int1`` zero gives +1. Beyond the ends, the end.
+    Ties go to the even code (of two even ones to the lesser value, of two odd ones to the
+    greater), except that for ``int1`` zero gives +1. Beyond the ends, the end.
     A value with two codes (zero of ``fp4``) gets the lower one.
     """
     x = np.asarray(x, dtype=np.float64)
