@@ -4,13 +4,15 @@ All have the ports ``load``, ``a`` (S), ``b`` (M) and ``p`` of :class:`hw.fabric
 ``p = S * M`` is exact, or exact modulo 2^psum_bits where that is narrower.
 """
 
+from types import SimpleNamespace
+
 from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from .fabric import Multiplier
+from .fabric import Ecp5Adders, Multiplier
 
-__all__ = ["SerialMultiplier", "multiplier_for", "multiplier_latency"]
+__all__ = ["SerialMultiplier", "WideMultiplier", "multiplier_for", "multiplier_latency"]
 
 
 def multiplier_latency(config):
@@ -20,7 +22,63 @@ def multiplier_latency(config):
 
 def multiplier_for(config):
     """The multiplier of one processing element."""
-    return SerialMultiplier(config) if config.dequant == "serial" else Multiplier(config)
+    if config.dequant == "serial":
+        return SerialMultiplier(config)
+    wide = config.pe == "serial" and config.fabric == "ecp5" and config.acc_bits in (19, 20)
+    return WideMultiplier(config) if wide else Multiplier(config)
+
+
+def _ports(config):
+    return {"load": In(1), "a": In(signed(config.acc_bits)), "b": In(signed(config.mult_bits)),
+            "p": Out(signed(config.acc_bits + config.mult_bits))}
+
+
+class WideMultiplier(wiring.Component):
+    """As :class:`hw.fabric.Multiplier`, for an S of 19 or 20 bits within ±(2^18 + 2^17), as that of
+    a bit-serial element is: modulo 2^psum_bits, with one DSP block and one short carry chain.
+
+    S is ``low + 2^18 * h`` with ``low`` its lower 18 bits, signed, and h −1, 0 or 1: the chain adds
+    ``h * M`` to the product's bits 18 and up.
+    """
+    latency = Multiplier.latency
+
+    def __init__(self, config):
+        self._config = config
+        super().__init__(_ports(config))
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self._config
+        m.submodules.narrow = narrow = Multiplier(SimpleNamespace(
+            fabric=config.fabric, acc_bits=18, mult_bits=config.mult_bits))
+        m.submodules.adder = adder = _TopAdder()
+
+        top = Signal(3, reset_less=True)   # 0, 1, 1 and, from the last, 0, −1, −1
+        plus, minus, plus_late, minus_late = (Signal(reset_less=True) for _ in range(4))
+        scale = [Signal(config.psum_bits - 18, reset_less=True) for _ in range(3)]
+        with m.If(self.load):
+            m.d.sync += top.eq(Cat(self.a[17], self.a[18], self.a[-1]))
+        m.d.sync += [
+            plus.eq(~top[2] & (top[0] | top[1])), minus.eq(top[2] & ~(top[0] & top[1])),
+            plus_late.eq(plus), minus_late.eq(minus),
+            *(late.eq(value) for late, value in zip(scale, [self.b, *scale], strict=False)),
+        ]
+        m.d.comb += [
+            narrow.load.eq(self.load), narrow.a.eq(self.a[:18].as_signed()), narrow.b.eq(self.b),
+            self.p.eq(Cat(narrow.p[:18], adder.add(narrow.p[18:config.psum_bits], scale[-1],
+                                                  plus_late, minus_late)).as_signed()),
+        ]
+        return m
+
+
+class _TopAdder(Ecp5Adders):
+    def add(self, product, scale, plus, minus):
+        """``product + (plus - minus) * scale``, modulo its width; not both of ``plus``, ``minus``.
+
+        The first cell starts the carry of the negation; with C and D both 0 a cell adds 0, so that
+        what it passes on, ``f(A, B, 0, 0)``, is A in every case."""
+        bits = [(0x096A, a, b, plus, minus) for a, b in zip(product, scale, strict=True)]
+        return self._add([(0x000A, minus, 0, 0, 1), *bits])[1:]
 
 
 class SerialMultiplier(wiring.Component):
@@ -37,10 +95,7 @@ class SerialMultiplier(wiring.Component):
     """
     def __init__(self, config):
         self._config = config
-        super().__init__({
-            "load": In(1), "a": In(signed(config.acc_bits)), "b": In(signed(config.mult_bits)),
-            "p": Out(signed(config.acc_bits + config.mult_bits)),
-        })
+        super().__init__(_ports(config))
 
     def elaborate(self, platform):
         m = Module()

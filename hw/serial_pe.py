@@ -129,16 +129,17 @@ class SerialPE(wiring.Component):
         nodes, signs = [], []
         for k in range(0, config.k_tile, 4):
             codes = [slot.word_select(k + i, 4) for i in range(4)]
-            own = [codes[1][3], codes[2][3], codes[3][3] ^ codes[2][3]]  # relative to lane k
-            left = lanes.left(m, active[k], codes[0], f"lane{k}")
-            rights = [lanes.right(m, active[k + i], codes[i], own[i - 1], f"lane{k + i}")
-                      for i in (1, 2, 3)]
-            nodes.append(registered(lanes.group(left, rights), f"group{k}"))
-            signs.append(registered(registered(codes[0][3], f"sign{k}_1"), f"sign{k}_2"))
+            pairs = [lanes.pair(lanes.left(m, active[k + i], codes[i], f"lane{k + i}"),
+                                *lanes.right(m, active[k + i + 1], codes[i + 1],
+                                             f"lane{k + i + 1}"))
+                     for i in (0, 2)]
+            sign, inv = (registered(codes[i][3], f"sign{k + i}_1") for i in (0, 2))
+            nodes.append(registered(lanes.node(2, *pairs, inv), f"quad{k}"))
+            signs.append(registered(sign, f"sign{k}_2"))
 
         # Of every pair the sign of the right node is used and that of the left one goes on.
         for level in range(1, config.levels + 1):
-            nodes = [registered(lanes.node(level + 1, left, right, inv), f"level{level}_{i}")
+            nodes = [registered(lanes.node(level + 2, left, right, inv), f"level{level}_{i}")
                      for i, (left, right, inv)
                      in enumerate(zip(nodes[::2], nodes[1::2], signs[1::2], strict=True))]
             signs = [registered(sign, f"sign{level}_{i}") for i, sign in enumerate(signs[::2])]

@@ -94,30 +94,29 @@ def slot_constant(terms: ArrayLike) -> NDArray[np.int64]:
     """What complementing adds to a slot's sum beyond ``Σ t * a``: ``[..., k_tile]`` terms of one
     slot to ``[...]``.
 
-    The element negates without the +1 that two's complement asks for. In every group of four
-    lanes, lanes 1, 2 and 3 are negated relative to lane 0 *before* a shift by two exponents, so
-    such a lane adds −1 or −4, and nothing if its term is zero. Groups are joined in a binary tree
-    by ``left + (right ^ relative sign)``, and the root is complemented by the sign of lane 0.
+    The element negates without the +1 that two's complement asks for. An odd lane is negated
+    relative to the lane before it, and *before* a shift by two exponents, so it adds −1 or −4, and
+    nothing if its term is zero. Pairs of lanes are joined in a binary tree by
+    ``left + (right ^ relative sign)``, and the root is complemented by the sign of lane 0.
     A zero term counts with the sign 0 here, as :func:`term_code` writes it.
 
-    Bound, K = k_tile: 3K/4 lanes add −4 at most, K/4 complements −1: at most 13/4 · K per slot and
-    either sign, so 21 · 13/4 · K < 69 K over the three slots of a digit. A digit's values within
+    Bound, K = k_tile: K/2 lanes add −4 at most, K/2 complements −1: at most 5/2 · K per slot and
+    either sign, so 21 · 5/2 · K < 53 K over the three slots of a digit. A digit's values within
     ±40 give at most 40 · 2^(act_bits−1) · K. ``acc_bits`` = act_bits + log2 K + 6 holds
-    64 · 2^(act_bits−1) · K: 24 · 2^(act_bits−1) ≥ 192 are left over, more than 69. Sums after the
-    upper slots alone are smaller: their value is within (40 + 8) / 4 = 12 of the next slot's.
+    64 · 2^(act_bits−1) · K: 24 · 2^(act_bits−1) · K ≥ 192 K are left over, more than 53 K. Sums after
+    the upper slots alone are smaller: their values are within (40 + 8) / 4 = 12.
     """
     term = np.asarray(terms, dtype=np.int64)
     k_tile = term.shape[-1]
     if k_tile < 4 or k_tile & (k_tile - 1):
         raise TermError(f"a slot has a power of two of lanes, 4 at least, not {k_tile}")
-    negative = (term < 0).astype(np.int64).reshape(*term.shape[:-1], k_tile // 4, 4)
-    shifted = np.where(np.abs(term) >= 4, 4, np.where(term == 0, 0, 1)).reshape(negative.shape)
-    inverted = negative ^ negative[..., :1]
-    total = -(inverted * shifted)[..., 1:].sum(axis=-1)
-    sign = negative[..., 0]
+    negative = term < 0
+    left, right = term[..., ::2], term[..., 1::2]
+    shifted = np.where(np.abs(right) >= 4, 4, np.where(right == 0, 0, 1))
+    total = np.where(negative[..., ::2] != negative[..., 1::2], -shifted, 0)
+    sign = left < 0
     while total.shape[-1] > 1:
-        left, right = total[..., ::2], total[..., 1::2]
-        relative = sign[..., ::2] ^ sign[..., 1::2]
-        total = left + np.where(relative, -1 - right, right)
+        other = total[..., 1::2]
+        total = total[..., ::2] + np.where(sign[..., ::2] != sign[..., 1::2], -1 - other, other)
         sign = sign[..., ::2]
-    return np.where(sign, -1 - total, total)[..., 0]
+    return np.where(sign, -1 - total, total)[..., 0].astype(np.int64)

@@ -22,17 +22,11 @@ BOOKS = {  # values, slots
 
 def complements(terms):
     """What negation by complement alone adds to the sum of a slot, by recursion over its lanes."""
-    def group(first):
-        sign = terms[first] < 0
-        extra = 0
-        for term in terms[first + 1:first + 4]:
-            if term and (term < 0) != sign:
-                extra -= 4 if abs(term) >= 4 else 1
-        return sign, extra
-
     def node(first, lanes):
-        if lanes == 4:
-            return group(first)
+        """Sign of a subtree's first lane, and what it is worth beyond sign * sum."""
+        if lanes == 2:
+            sign, term = terms[first] < 0, terms[first + 1]
+            return sign, -(4 if abs(term) > 2 else 1) * (term != 0 and (term < 0) != sign)
         half = lanes // 2
         (sign, left), (other, right) = node(first, half), node(first + half, half)
         return sign, left + (-right - 1 if sign != other else right)
