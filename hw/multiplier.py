@@ -103,8 +103,8 @@ class SerialMultiplier(wiring.Component):
         m.d.sync += [
             steps.eq(Cat(self.load, steps)),
             one.eq(self.load & self.b[0] | (steps & rest[0::2]).any()),
-            plus.eq(self.load & self.b[1] | (steps[:-1] & rest[1:-1:2]).any()),
-            minus.eq(steps[-1] & rest[-1]),
+            plus.eq((self.load & self.b[1] | (steps[:-1] & rest[1:-1:2]).any()) & ~steps[-1]),
+            minus.eq(steps[-1] & rest[-1]),   # the top bit of M
         ]
 
         # What is left of the sum above the digits done, which go into ``low`` from its top.
