@@ -61,7 +61,7 @@ def random_matrix(machine: Machine, name: str, n: int, k: int, group_size: int,
     is the whole channel. With ``extreme`` all weights have their least value and scales are as
     large as multiplier and accumulator allow.
 
-    Raises :class:`PlanError` if no scale but zero is small enough."""
+    Raises :class:`PlanError` if no scale is small enough."""
     kind = datatype(name)
     encoding = encode(machine, kind)
     size = group_size or k
@@ -91,7 +91,7 @@ def random_matrix(machine: Machine, name: str, n: int, k: int, group_size: int,
         bound = int(accumulator_bound(matrix, machine.act_bits).max())
         if bound <= ACCUMULATOR_MAX:
             return matrix
-        if not mantissa.any() and not (asymmetric and offset.any()):
-            raise PlanError(f"accumulators of {n}x{k} {name} reach {bound}, beyond int32's "
-                            f"{ACCUMULATOR_MAX}; use a smaller K or fewer bits")
+        if mantissa.max() <= 1 and not (asymmetric and np.abs(offset).max() > 1):
+            raise PlanError(f"accumulators of {n}x{k} {name} on {machine.name} reach {bound}, "
+                            f"beyond int32's {ACCUMULATOR_MAX}; use a smaller K or fewer bits")
         mantissa, offset = mantissa // 2, np.sign(offset) * (np.abs(offset) // 2)

@@ -41,7 +41,8 @@ VERIFY = ("verify", "--gemm", "3x40x9", "--weights", "int4", "--machine", "tiny"
 
 @pytest.mark.parametrize("more", [(), ("--group-size", "0"), ("--asymmetric", "--seed", "5"),
                                   ("--memory-latency", "100", "--memory-interval", "3"),
-                                  ("--activations", "int8", "--set", "fabric=ecp5")])
+                                  ("--activations", "int8", "--set", "fabric=ecp5"),
+                                  ("--pe", "serial", "--weights", "bitmod4")])
 def test_verify_as_json(command, more):
     status, out, _ = command(*VERIFY, *more, "--json")
     assert status == 0
@@ -143,7 +144,8 @@ def test_fuzz_names_what_differs(command, monkeypatch):
     (), ("verify",), ("bogus",), ("verify", "--gemm", "3x3"), ("verify", "--gemm", "3x0x3"),
     ("verify", "--gemm", "3x3x3x3"), ("estimate", "--gemm", "axbxc"),
     ("verify", "--gemm", "3x3x3", "--weights", "int9"), ("estimate", "--gemm", "1x1x1", "--bogus"),
-    ("verify", "--gemm", "3x3x3", "--activations", "int4"),
+    ("verify", "--gemm", "3x3x3", "--activations", "int5"),
+    ("verify", "--gemm", "3x3x3", "--pe", "fma"),
     ("verify", "--gemm", "3x3x3", "--group-size", "-1"),
     ("verify", "--gemm", "3x3x3", "--seed", "-1"), ("verify", "--gemm", "3x3x3", "--set", "rows"),
     ("fuzz", "--programs", "0"),
@@ -154,7 +156,7 @@ def test_wrong_usage(command, arguments):
 
 
 @pytest.mark.parametrize("arguments, message", [
-    # Offsets up to 128 · 2^3 of 200000 activations of 128 are beyond any int32.
+    # 200000 products of 128 by 128 are beyond any int32.
     (("verify", "--gemm", "1x200000x8", "--weights", "int8", "--asymmetric"),
      f"beyond int32's {2**31 - 1}"),
     (("verify", "--gemm", "3x3x3", "--machine", "bogus"), "unknown machine 'bogus'"),
@@ -163,6 +165,11 @@ def test_wrong_usage(command, arguments):
     (("verify", "--gemm", "3x3x3", "--set", "bogus=3"), "unknown machine field 'bogus'"),
     (("verify", "--gemm", "3x3x3", "--set", "rows=many"), "rows must be an integer, not 'many'"),
     (("estimate", "--gemm", "3x3x3", "--set", "rows=3"), "rows must be a power of two, not 3"),
+    (("verify", "--gemm", "3x3x3", "--weights", "bcq2", "--pe", "serial"),
+     "datatype bcq2 does not run on serial elements: each of its bit-planes has a scale"),
+    (("estimate", "--gemm", "3x3x3", "--weights", "fp6_e3m2", "--pe", "mac"),
+     "datatype fp6_e3m2 does not run on mac elements: its values reach -448…448"),
+    (("verify", "--gemm", "3x3x3", "--weights", "nowhere.toml"), "nowhere.toml cannot be read"),
     (("estimate", "--gemm", "3x3x3", "--memory-latency", "7"), "memory latency must be within"),
     (("estimate", "--gemm", "3x3x3", "--set", "weight_depth=8"), "weight_depth=8"),
     (("estimate", "--gemm", "64x512x512", "--set", "program_depth=8"), "program_depth="),
@@ -177,7 +184,7 @@ def test_errors_are_one_line(command, arguments, message):
 
 def test_an_overflow_names_its_bound(command):
     _, _, err = command("verify", "--gemm", "1x200000x8", "--weights", "int8", "--asymmetric")
-    assert "tiny 1x200000x8 int8+offset" in err
+    assert "8x200000 int8 on tiny" in err
     assert int(err.split(" reach ")[1].split(",")[0]) > 2**31 - 1
 
 
