@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from hw.cli import overrides
+from hw.cli import Pe, overrides
 from hw.config import PRESETS, Machine, MachineError
 from hw.config import machine as machine_of
 from hw.isa import ProgramError
@@ -66,8 +66,8 @@ def _shape(text: str) -> tuple[int, int, int]:
     return m, k, n
 
 
-def _machine(name: str, settings: list[str] | None) -> Machine:
-    return machine_of(name, overrides(settings))
+def _machine(name: str, settings: list[str] | None, pe: str | None) -> Machine:
+    return machine_of(name, overrides(settings), pe)
 
 
 def _say(text: str) -> None:
@@ -78,14 +78,14 @@ def _say(text: str) -> None:
 def verify(gemm: Gemm, weights: Annotated[str, typer.Option(callback=_weights)] = "int4",
            activations: Annotated[str, typer.Option(callback=_activations)] = "int8",
            group_size: GroupSize = 64, asymmetric: Asymmetric = False,
-           machine: MachineName = "tiny", settings: Settings = None,
+           machine: MachineName = "tiny", pe: Pe = None, settings: Settings = None,
            seed: Annotated[int, typer.Option(min=0, help="Of weights and activations.")] = 0,
            memory_latency: Latency = 32, memory_interval: Interval = 1,
            as_json: Json = False) -> None:
     """One random GEMM on RTL, golden model and cycle model. Exit status 1 if a bit or a cycle
     differs."""
     m, k, n = _shape(gemm)
-    case = Case(machine=_machine(machine, settings), m=m, k=k, n=n, datatype=weights,
+    case = Case(machine=_machine(machine, settings, pe), m=m, k=k, n=n, datatype=weights,
                 group_size=group_size, asymmetric=asymmetric, seed=seed,
                 memory=Memory(latency=memory_latency, interval=memory_interval))
     found = compare(case, _say)
@@ -112,13 +112,13 @@ def verify(gemm: Gemm, weights: Annotated[str, typer.Option(callback=_weights)] 
 @app.command()
 def estimate(gemm: Gemm, weights: Annotated[str, typer.Option(callback=_weights)] = "int4",
              group_size: GroupSize = 64, asymmetric: Asymmetric = False,
-             machine: MachineName = "ulx3s-85f", settings: Settings = None,
+             machine: MachineName = "ulx3s-85f", pe: Pe = None, settings: Settings = None,
              memory_latency: Latency = 32, memory_interval: Interval = 1,
              as_json: Json = False) -> None:
     """Cycles of a GEMM from the cycle model, for shapes of any size."""
     m, k, n = _shape(gemm)
-    config = _machine(machine, settings)
-    spec = shape_spec(m, k, n, DATATYPES[weights], group_size, asymmetric)
+    config = _machine(machine, settings, pe)
+    spec = shape_spec(config, m, k, n, DATATYPES[weights], group_size, asymmetric)
     found = {"machine": config.name, "weights": weights, "group_size": group_size,
              **estimate_gemm(config, spec, Memory(latency=memory_latency,
                                                   interval=memory_interval))}
