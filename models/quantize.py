@@ -51,7 +51,7 @@ class Scheme:
         Group size when none is asked for.
     fixed_scale : str
         Why neither ``scale_bits`` nor ``clip_search`` apply; empty if both do.
-    has_clip_search : bool
+    has_clip_search, has_asymmetric : bool
     """
 
     name: str
@@ -62,6 +62,7 @@ class Scheme:
     group_size: int = DEFAULT_GROUP
     fixed_scale: str = ""
     has_clip_search: bool = True
+    has_asymmetric: bool = False
 
     def check(self, group_size: int | None, asymmetric: bool, scale_bits: int,
               clip_search: bool) -> int:
@@ -69,8 +70,7 @@ class Scheme:
         if self.block and group_size not in (None, self.block):
             raise ValueError(f"group size of {self.name} must be {self.block}, which is part of "
                              f"the format, not {group_size!r}; leave it out")
-        if asymmetric and not (isinstance(self.datatype, Datatype) and self.name in DATATYPES
-                               and self.datatype.has_offset_form):
+        if asymmetric and not self.has_asymmetric:
             raise ValueError(f"asymmetric quantization needs int2...int8, not {self.name}")
         if self.fixed_scale and scale_bits != 8:
             raise ValueError(f"scale bits of {self.name} must stay 8: {self.fixed_scale}")
@@ -158,6 +158,7 @@ def scheme(name: str) -> Scheme:
                       has_clip_search=False, group_size=128,
                       run=lambda r: bcq.quantize_bcq(r.w, found, r.group_size, r.scale_bits))
     return Scheme(name=name, datatype=found, summary="round to nearest",
+                  has_asymmetric=found.has_offset_form,
                   run=lambda r: quantize_weights(r.w, found, r.group_size, r.asymmetric,
                                                  r.scale_bits, r.clip_search))
 

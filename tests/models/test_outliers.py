@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from models.bitmod import quantize_mixture
 from models.formats import datatype
 from models.golden import accumulator_bound, mpgemm, mpgemm_reference
 from models.outliers import quantize_outliers, regular_candidates
-from models.bitmod import quantize_mixture
 from models.quantize import quantize, quantize_weights
 
 BASES = ["int4", "fp4mix_o8", "fp3mix_o8"]
