@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 import sim.fuzz
+import sim.gemm
 from hw.config import PRESETS
 from sim.__main__ import main
 from sim.cycles import CycleResult
@@ -66,13 +67,13 @@ def test_verify_as_text(command):
 
 @pytest.mark.parametrize("name", ["run", "execute_wait_tables"])
 def test_verify_fails_where_a_counter_differs(command, monkeypatch, name):
-    run_cycles = sim.fuzz.run_cycles
+    run_cycles = sim.gemm.run_cycles
 
     def wrong(*arguments):
         counters = run_cycles(*arguments).counters
         return CycleResult({**counters, name: counters[name] + 1})
 
-    monkeypatch.setattr(sim.fuzz, "run_cycles", wrong)
+    monkeypatch.setattr(sim.gemm, "run_cycles", wrong)
     status, out, _ = command(*VERIFY, "--json")
     assert status == 1
     found = json.loads(out)
@@ -156,8 +157,8 @@ def test_wrong_usage(command, arguments):
 
 
 @pytest.mark.parametrize("arguments, message", [
-    # 200000 products of 128 by 128 are beyond any int32.
-    (("verify", "--gemm", "1x200000x8", "--weights", "int8", "--asymmetric"),
+    # 900000 products of up to 128 by 128 are beyond any int32.
+    (("verify", "--gemm", "1x900000x8", "--weights", "int8", "--asymmetric"),
      f"beyond int32's {2**31 - 1}"),
     (("verify", "--gemm", "3x3x3", "--machine", "bogus"), "unknown machine 'bogus'"),
     (("estimate", "--gemm", "3x3x3", "--machine", "bogus.toml"),
@@ -183,8 +184,8 @@ def test_errors_are_one_line(command, arguments, message):
 
 
 def test_an_overflow_names_its_bound(command):
-    _, _, err = command("verify", "--gemm", "1x200000x8", "--weights", "int8", "--asymmetric")
-    assert "8x200000 int8 on tiny" in err
+    _, _, err = command("verify", "--gemm", "1x900000x8", "--weights", "int8", "--asymmetric")
+    assert "8x900000 int8 on tiny" in err
     assert int(err.split(" reach ")[1].split(",")[0]) > 2**31 - 1
 
 
