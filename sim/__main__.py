@@ -20,6 +20,7 @@ from sim.bench import run_bench
 from sim.cycles import CycleModelError
 from sim.estimate import estimate_gemm, shape_spec
 from sim.fuzz import MACHINES, Case, compare, random_case
+from sim.matrix import check as check_matrix
 from sim.memory import Memory
 from sim.regress import regress as run_regression
 from sim.verilated import SimulationError, build
@@ -167,6 +168,30 @@ def fuzz(programs: Annotated[int, typer.Option(min=1, help="How many.")] = 330,
                   f"counters (RTL, model) {failure['differences']}")
         print(f"{programs} programs from seed {seed}: {len(failures)} differ")
     if failures:
+        raise typer.Exit(1)
+
+
+@app.command()
+def matrix(as_json: Json = False) -> None:
+    """Every datatype on every machine with every group size, against both models; what does not
+    run is refused with the reason. Exit status 1 if a bit or a counter differs."""
+    rows = check_matrix(say=_say)
+    if as_json:
+        print(json.dumps(rows))
+    else:
+        table = Table("machine", "elements", "datatypes", "GEMMs", "differ", "refused")
+        for row in rows:
+            table.add_row(row["machine"], row["pe"], str(len(row["datatypes"])), str(row["ran"]),
+                          str(len(row["failed"])), ", ".join(row["refused"]))
+        console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
+        console.print(table)
+        reasons = {reason: None for row in rows for reason in row["refused"].values()}
+        for reason in reasons:
+            console.print(f"refused: {reason}", markup=False)
+        for row in rows:
+            for failure in row["failed"]:
+                console.print(f"FAILED {failure}", markup=False)
+    if any(row["failed"] for row in rows):
         raise typer.Exit(1)
 
 
