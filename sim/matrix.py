@@ -14,7 +14,8 @@ from sim.memory import Memory
 __all__ = ["GROUP_SIZES", "cases", "check", "refusals"]
 
 GROUP_SIZES = (16, 32, 64, 128, 256, 0)   # 0: whole channel
-K = 300                                   # ragged in every one of them
+K = 300           # ragged in every one of them
+K_WIDE = 75       # for 16-bit activations, whose sums are closer to int32's end
 
 
 def cases(machine: Machine) -> Iterator[Case]:
@@ -23,7 +24,8 @@ def cases(machine: Machine) -> Iterator[Case]:
     for number, name in enumerate(supported(machine)):
         for index, group_size in enumerate(GROUP_SIZES):
             seed = len(GROUP_SIZES) * number + index
-            yield Case(machine=machine, m=(5, 1)[seed % 2], k=K, n=11, datatype=name,
+            yield Case(machine=machine, m=(5, 1)[seed % 2], n=11,
+                       k=K if machine.act_bits <= 8 else K_WIDE, datatype=name,
                        group_size=group_size, asymmetric=has_offsets(name) and index % 3 == 1,
                        memory=Memory(latency=8 + seed), seed=seed, extreme=index == 4)
 
@@ -46,17 +48,13 @@ def check(machines: tuple[Machine, ...] = MACHINES,
     rows = []
     for machine in machines:
         say(f"{machine.name}: {len(supported(machine))} datatypes, {len(GROUP_SIZES)} group sizes")
-        ran, failed, refused = 0, [], refusals(machine)
+        ran, failed = 0, []
         for case in cases(machine):
-            try:
-                found = compare(case, say)
-            except PlanError as error:  # the int32 accumulator, with 16-bit activations
-                refused[case.datatype] = str(error)
-                continue
+            found = compare(case, say)
             ran += 1
             if not found.ok:
                 failed.append({"case": str(found.case), "mismatches": found.mismatches,
                                "differences": found.differences})
         rows.append({"machine": machine.name, "pe": machine.pe, "datatypes": supported(machine),
-                     "ran": ran, "failed": failed, "refused": refused})
+                     "ran": ran, "failed": failed, "refused": refusals(machine)})
     return rows
