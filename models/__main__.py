@@ -2,6 +2,8 @@
 
 import json
 import sys
+from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -9,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from models.formats import DATATYPES, MIXTURES, Datatype, Mixture, datatype
+from models.quality import measure, summary
 from models.quantize import SCHEMES, Scheme
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
@@ -65,11 +68,12 @@ def _table(title: str, rows: list[dict[str, Any]], *columns: str) -> Table:
             return "yes" if value else "no"
         if isinstance(value, list):
             return ", ".join(value)
-        return f"{value:g}" if isinstance(value, float) else str(value)
+        return f"{value:.6g}" if isinstance(value, float) else str(value)
 
     table = Table(title=title, title_justify="left")
     for column in columns:
-        number = column in ("bits", "planes", "digits", "terms", "min", "max", "group_size")
+        number = column in ("bits", "planes", "digits", "terms", "min", "max", "group_size",
+                            "sqnr_db", "least_ratio", "greatest_ratio")
         table.add_column(column.replace("_", " "), justify="right" if number else "left",
                          no_wrap=column == "name")
     for row in rows:
@@ -95,6 +99,33 @@ def formats(
             ("scheme", "Schemes", ("name", "datatype", "group_size", "summary"))):
         if chosen := [row for row in rows if row["kind"] == kind]:
             Console().print(_table(title, chosen, *columns))
+
+
+@app.command()
+def error(
+    checkpoint: Annotated[Path, typer.Argument(help="A safetensors file of floating point.")],
+    weights: Annotated[list[str], typer.Option(
+        help="Datatype, mixture, scheme or .toml file; repeatable.")],
+    base: Annotated[str | None, typer.Option(
+        help="Compare with this one; the first of --weights if left out.")] = None,
+    group_size: Annotated[int | None, typer.Option(
+        min=0, help="Input features per scale, 0 for the whole channel; each its own if left out."
+    )] = None,
+    clip_search: Annotated[bool, typer.Option(
+        "--clip-search", help="Choose every group's range by squared error.")] = False,
+    only: Annotated[str, typer.Option(help="Only matrices whose name contains this.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, matrix by matrix.")] = False,
+) -> None:
+    """Squared errors of a checkpoint's matrices, and their ratios to those of a base."""
+    against = weights[0] if base is None else base
+    names = list(dict.fromkeys((*weights, against)))
+    found = list(measure(checkpoint, names, group_size, clip_search, only))
+    if as_json:
+        print(json.dumps([asdict(errors) for errors in found]))
+        return
+    rows = [summary(found, name, against) for name in names]
+    Console().print(_table(f"{len(found)} matrices; ratios of squared errors to {against}", rows,
+                           "name", "sqnr_db", "least_ratio", "greatest_ratio", "worst_matrix"))
 
 
 def main() -> None:

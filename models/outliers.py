@@ -15,7 +15,7 @@ from models.bitmod import quantize_mixture
 from models.datatype import Datatype
 from models.formats import DATATYPES, datatype
 from models.groups import Groups
-from models.matrix import QuantizedMatrix
+from models.matrix import MANTISSA_BITS, QuantizedMatrix
 from models.mixture import Mixture
 from models.rounding import round_half_even
 from models.rtn import CLIP_RATIOS, quantize_weights
@@ -23,6 +23,7 @@ from models.rtn import CLIP_RATIOS, quantize_weights
 HIGH_SHIFT = 4
 WEIGHT_MIN, WEIGHT_MAX = -136, 119
 OUTLIER_FRACTION = 1 / 16
+SCALE_BITS_MIN = 5
 _INT4 = DATATYPES["int4"]
 
 
@@ -81,18 +82,27 @@ def quantize_outliers(w: ArrayLike, base: Datatype | Mixture | str, group_size: 
         ``int4``, or a mixture with ``int4`` among its candidates (``fp4mix_o8``, ``fp3mix_o8``).
     outlier_groups : int or float
         A count of K-groups, or a fraction of them, rounded up.
+    scale_bits : int
+        Bits of a base group's mantissa, 5 to 11: an outlier's steps are sixteenths of the base's,
+        and its mantissa that much less.
     """
+    if scale_bits < SCALE_BITS_MIN:
+        raise ValueError(f"scale_bits must be {SCALE_BITS_MIN} to {MANTISSA_BITS - 1} beside "
+                         f"outlier groups, whose steps are finer, not {scale_bits!r}")
     dt = datatype(base) if isinstance(base, str) else base
     groups = Groups.of(w, group_size)
     qm, int4 = _base(w, dt, group_size, scale_bits, clip_search)
     worst = _worst(groups, qm, outlier_groups)
     if not worst.any():
         return qm
-    # Clip nothing: the scale is rounded up.
     high, low = groups.x.max(axis=2), groups.x.min(axis=2)
-    ideal = np.maximum(high / WEIGHT_MAX, low / WEIGHT_MIN) / qm.channel_scale[:, None]
-    mantissa = np.maximum(np.ceil(ideal), 1).astype(np.int16)
-    step = mantissa * qm.channel_scale[:, None]
+    ideal = np.maximum(high / WEIGHT_MAX, low / WEIGHT_MIN)
+    channel = qm.channel_scale
+    if groups.count == 1:  # no other group's scale to keep
+        channel = np.where(ideal > 0, ideal, 1.0)[:, 0]
+    # Clip nothing: the scale is rounded up.
+    mantissa = np.maximum(np.ceil(ideal / channel[:, None]), 1).astype(np.int16)
+    step = mantissa * channel[:, None]
     weight = np.clip(round_half_even(groups.x / step[:, :, None]), WEIGHT_MIN, WEIGHT_MAX)
     lo = ((weight + 8) & 15) - 8
     hi = (weight - lo) >> HIGH_SHIFT
@@ -113,7 +123,7 @@ def quantize_outliers(w: ArrayLike, base: Datatype | Mixture | str, group_size: 
         datatype=dt, group_size=groups.size, k_logical=groups.k_logical,
         codes=both(qm.codes.reshape(shape), hi & 15, lo & 15).reshape(shape[0], -1),
         scale_mantissa=both(qm.scale_mantissa, mantissa, mantissa), scale_shift=scale_shift,
-        channel_scale=qm.channel_scale,
+        channel_scale=channel,
         select=None if qm.select is None else both(
             qm.select, np.full(shape[:2], int4), np.full(shape[:2], int4)),
         columns=np.repeat(features, 1 + worst, axis=0).ravel())

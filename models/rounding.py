@@ -1,5 +1,6 @@
 """From floats to integers. Every rounding here is to nearest, ties to even, in float64."""
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from models.datatype import Datatype
 
 ACTIVATION_FLOOR = 1e-5
+_TABLE_MAX = 1024   # spans of values up to this have tables of nearest codes
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
@@ -60,10 +62,36 @@ def pad_groups(array: NDArray[Any], group_size: int) -> NDArray[Any]:
     return np.pad(array, ((0, 0), (0, -array.shape[1] % group_size)))
 
 
-def _ordered(dt: Datatype) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """Codes by ascending value, the lowest code of each, and the middles between the values."""
+def _search(x: NDArray[np.float64], dt: Datatype, down: bool) -> NDArray[np.uint8]:
+    """Nearest codes by binary search among the middles between the values."""
     values = np.unique(np.array([dt.values[c] for c in dt.codes], dtype=np.int64))
-    return dt.encode(values), (values[:-1] + values[1:]) / 2
+    codes, middles = dt.encode(values), (values[:-1] + values[1:]) / 2
+    nearest = np.array(codes[np.searchsorted(middles, x, side="left")])
+    if not down:
+        odd = nearest & 1 == 1
+        nearest[odd] = codes[np.searchsorted(middles, x[odd], side="right")]
+    return nearest
+
+
+@lru_cache(maxsize=64)
+def _halves(dt: Datatype, down: bool) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Nearest codes at ``i / 2`` and above it up to the next half, ``i`` from ``2*wmin - 1`` on."""
+    points = np.arange(2 * dt.wmin - 1, 2 * dt.wmax + 2) / 2
+    return _search(points, dt, down), _search(points + 0.25, dt, down)
+
+
+def _nearest(x: NDArray[np.float64], dt: Datatype, down: bool) -> NDArray[np.uint8]:
+    if dt.wmax - dt.wmin > _TABLE_MAX:
+        return _search(x, dt, down)
+    # Values are integers, so that codes change at halves only, or just above one.
+    twice = np.clip(2 * x, 2 * dt.wmin - 1, 2 * dt.wmax + 1)
+    below = np.floor(twice)
+    index = below.astype(np.int32) - (2 * dt.wmin - 1)
+    at, above = _halves(dt, down)
+    nearest = np.array(above[index])
+    exact = twice == below
+    nearest[exact] = at[index[exact]]
+    return nearest
 
 
 def nearest_codes(x: ArrayLike, dt: Datatype) -> NDArray[np.uint8]:
@@ -79,15 +107,10 @@ def nearest_codes(x: ArrayLike, dt: Datatype) -> NDArray[np.uint8]:
     if dt.is_integer:
         value = np.clip(np.rint(x), dt.wmin, dt.wmax).astype(np.int16)
         return (value & (1 << dt.bits) - 1).astype(np.uint8)
-    codes, middles = _ordered(dt)
-    nearest = np.array(codes[np.searchsorted(middles, x, side="left")])
-    odd = nearest & 1 == 1
-    nearest[odd] = codes[np.searchsorted(middles, x[odd], side="right")]
-    return nearest
+    return _nearest(x, dt, down=False)
 
 
 def nearest_codes_down(x: ArrayLike, dt: Datatype) -> NDArray[np.uint8]:
     """As :func:`nearest_codes`, but a tie goes to the lesser value: value ``i`` is chosen for
     ``middle[i-1] < x <= middle[i]``, which is BitMoD's rule."""
-    codes, middles = _ordered(dt)
-    return codes[np.searchsorted(middles, np.asarray(x, dtype=np.float64), side="left")]
+    return _nearest(np.asarray(x, dtype=np.float64), dt, down=True)

@@ -119,7 +119,8 @@ def test_whole_channel_as_one_group():
     w = weights(np.random.default_rng(seed=6))
     qm = quantize_outliers(w, "int4", 0, 1)
     assert (qm.groups, qm.k) == (2, 220)
-    assert qm.sqnr_db(w) > quantize_weights(w, "int4").sqnr_db(w)
+    assert (qm.scale_mantissa == 1).all()
+    assert qm.sqnr_db(w) > quantize_weights(w, "int8").sqnr_db(w) - 1
 
 
 @pytest.mark.parametrize("name", ["int4_o8", "fp4mix_o8", "fp3mix_o8"])
@@ -139,6 +140,18 @@ def test_three_bits_keep_to_three_bit_codes():
     plain_groups = qm.select[:, [g for g in range(5) if (
         qm.columns == qm.columns[16 * g]).sum() == 1]]
     assert plain_groups.max() < 3
+
+
+@pytest.mark.parametrize("scale_bits", [5, 6, 11])
+def test_few_scale_bits_still_leave_seven_bits(scale_bits):
+    w = np.random.default_rng(seed=10).normal(size=(16, 256))
+    qm = quantize_outliers(w, "int4", 16, 1.0, scale_bits)
+    assert qm.sqnr_db(w) > quantize_weights(w, "int7", 16).sqnr_db(w)
+
+
+def test_too_few_scale_bits():
+    with pytest.raises(ValueError, match="scale_bits must be 5 to 11 beside outlier .* not 4"):
+        quantize_outliers(np.ones((1, 2)), "int4", 1, 1, 4)
 
 
 @pytest.mark.parametrize("base, outlier_groups, message", [

@@ -46,8 +46,8 @@ def test_arguments_reach_the_quantizer():
     same(quantize(W, "bitmod4", 64), algorithm_1(W, "bitmod4", 64))
     same(quantize(W, "bitmod4_mse", 64, scale_bits=4), quantize_mixture(W, "bitmod4", 64, 4))
     same(quantize(W, "ternary_absmedian", 0, scale_bits=3), quantize_absmedian(W, 0, 3))
-    same(quantize(W, "int4_o8", 64, scale_bits=4),
-         quantize_outliers(W, "int4", 64, scale_bits=4))
+    same(quantize(W, "int4_o8", 64, scale_bits=6),
+         quantize_outliers(W, "int4", 64, scale_bits=6))
 
 
 @pytest.mark.parametrize("name", EVERY)
