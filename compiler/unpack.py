@@ -85,7 +85,7 @@ def _unpacked(plan: Plan, weights: bytes) -> NDArray[np.uint8]:
     return fields.reshape(-1, plan.machine.cols, lanes)
 
 
-def _negative(sign: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _negative(sign: NDArray[Any]) -> NDArray[Any]:
     """Signs of tables from those relative to their ancestors, [..., tables]."""
     negative = np.empty_like(sign)
     for table in range(sign.shape[-1]):

@@ -11,8 +11,9 @@ from typing import Any
 
 from hw.sizes import MULT_BITS, PSUM_LATENCY, Sizes
 
-__all__ = ["MULT_BITS", "PSUM_LATENCY", "PRESETS", "Machine", "MachineError", "machine"]
+__all__ = ["MULT_BITS", "PSUM_LATENCY", "ACT_BITS", "PRESETS", "Machine", "MachineError", "machine"]
 
+ACT_BITS = (4, 8, 16)
 BUILD_ONLY = ("name", "fabric", "table", "lane_mult")  # fields that no program depends on
 
 
@@ -83,7 +84,7 @@ class Machine(Sizes):
         self._among("lane_mult", ("fabric", "dsp"))
         self._among("dequant", ("dsp", "serial"))
         self._among("fabric", ("generic", "ecp5", "ice40"))
-        self._among("act_bits", (4, 8, 16))
+        self._among("act_bits", ACT_BITS)
         self._among("memory_bits", (16, 32, 64, 128, 256))
         for name, low, high in (("rows", 1, 64), ("cols", 1, 64), ("k_tile", 3, 256),
                                 ("value_bits", 2, 9),

@@ -51,7 +51,7 @@ class WideMultiplier(wiring.Component):
         config = self._config
         m.submodules.narrow = narrow = Multiplier(SimpleNamespace(
             fabric=config.fabric, acc_bits=18, mult_bits=config.mult_bits))
-        m.submodules.adder = adder = _TopAdder()
+        m.submodules.adder = adder = _Ecp5Adders()
 
         top = Signal(3, reset_less=True)   # 0, 1, 1 and, from the last, 0, −1, −1
         plus, minus, plus_late, minus_late = (Signal(reset_less=True) for _ in range(4))
@@ -65,27 +65,18 @@ class WideMultiplier(wiring.Component):
         ]
         m.d.comb += [
             narrow.load.eq(self.load), narrow.a.eq(self.a[:18].as_signed()), narrow.b.eq(self.b),
-            self.p.eq(Cat(narrow.p[:18], adder.add(narrow.p[18:config.psum_bits], scale[-1],
+            self.p.eq(Cat(narrow.p[:18], adder.top(narrow.p[18:config.psum_bits], scale[-1],
                                                   plus_late, minus_late)).as_signed()),
         ]
         return m
 
 
-class _TopAdder(Ecp5Adders):
-    def add(self, product, scale, plus, minus):
-        """``product + (plus - minus) * scale``, modulo its width; not both of ``plus``, ``minus``.
-
-        The first cell starts the carry of the negation; with C and D both 0 a cell adds 0, so that
-        what it passes on, ``f(A, B, 0, 0)``, is A in every case."""
-        bits = [(0x096A, a, b, plus, minus) for a, b in zip(product, scale, strict=True)]
-        return self._add([(0x000A, minus, 0, 0, 1), *bits])[1:]
-
-
 class SerialMultiplier(wiring.Component):
     """``p = S * M``, signed, two bits of M per cycle from the least significant; no DSP block.
 
-    ``p`` holds in the cycle ``scale_steps`` after S only, when ``load`` was 1 in the cycle before S.
-    ``load`` may be 1 again ``config.scale_steps`` cycles later at the earliest.
+    ``p`` holds ``config.scale_steps`` cycles after S, in that cycle only. ``load`` must not be 1
+    again before the last cycle of S, which is the one before ``p``: one product per
+    ``config.scale_steps`` cycles.
 
     Members
     -------
@@ -100,27 +91,63 @@ class SerialMultiplier(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config = self._config
+        ecp5 = config.fabric == "ecp5"
+        m.submodules.adders = adders = _Ecp5Adders() if ecp5 else _GenericAdders()
 
         s = Signal.like(self.a, reset_less=True)
-        scale = Signal.like(self.b, reset_less=True)
-        high = Signal(signed(len(s) + 1), reset_less=True)   # what is left above the digits done
-        low = Signal(len(scale), reset_less=True)            # and below, from the top
-        top = Signal.like(high, reset_less=True)             # ``high`` of the last step, for ``p``
-        steps = Signal(config.scale_steps)                       # one-hot: the step of this cycle
-        odd, even = Signal(signed(len(s) + 2)), Signal(signed(len(s) + 2))
-        m.d.sync += [steps.eq(Cat(self.load, steps)), top.eq(high_next := even[1:])]
-        digit = Signal(2)
-        m.d.comb += [
-            digit.eq(Cat((steps & scale[i::2]).any() for i in (0, 1))),
-            odd.eq(high + Mux(digit[0], s, 0)),
+        rest = Signal(len(self.b) - 2, reset_less=True)       # of M; its lowest digit is taken now
+        high, top = (Signal.like(s, reset_less=True) for _ in range(2))
+        low = Signal(len(self.b), reset_less=True)
+        steps = Signal(config.scale_steps - 1)                # one-hot: the digit of ``rest``
+        one, plus, minus = (Signal(reset_less=True) for _ in range(3))   # of the digit: 1, 2, −2
+        m.d.sync += [
+            steps.eq(Cat(self.load, steps)),
+            one.eq(self.load & self.b[0] | (steps & rest[0::2]).any()),
+            plus.eq((self.load & self.b[1] | (steps[:-1] & rest[1:-1:2]).any()) & ~steps[-1]),
+            minus.eq(steps[-1] & rest[-1]),   # the top bit of M
         ]
-        with m.If(steps[-1]):   # the top bit of M counts negative
-            m.d.comb += even.eq((odd >> 1) - Mux(digit[1], s, 0))
-        with m.Else():
-            m.d.comb += even.eq((odd >> 1) + Mux(digit[1], s, 0))
-        m.d.sync += [high.eq(high_next.as_signed()), low.eq(Cat(low[2:], odd[0], even[0]))]
+
+        # What is left of the sum above the digits done, which go into ``low`` from its top.
+        odd = adders.odd(high, s, one)
+        even = adders.even(odd, s, plus, minus)
+        m.d.sync += [
+            high.eq(even[1:].as_signed()), top.eq(even[1:].as_signed()),
+            low.eq(Cat(low[2:], odd[0], even[0])),
+        ]
         with m.If(self.load):
-            m.d.sync += [s.eq(self.a), scale.eq(self.b), high.eq(0)]
+            m.d.sync += [s.eq(self.a), rest.eq(self.b[2:]), high.eq(0)]
         m.d.comb += self.p.eq(Cat(low, top).as_signed())
 
         return m
+
+
+class _GenericAdders(Elaboratable):
+    def odd(self, high, s, one):
+        """``high + one * s``, signed, one bit wider than ``s``."""
+        return (high + Mux(one, s, 0))[:len(s) + 1].as_signed()
+
+    def even(self, odd, s, plus, minus):
+        """``(odd >> 1) + (plus - minus) * s``, signed, as wide as ``odd``; not both are 1."""
+        return ((odd >> 1) + Mux(plus, s, 0) - Mux(minus, s, 0))[:len(odd)].as_signed()
+
+    def elaborate(self, platform):
+        return Module()
+
+
+class _Ecp5Adders(Ecp5Adders):
+    """With C and D both 0 a cell adds 0, so that what it passes on, ``f(A, B, 0, 0)``, is A in
+    every case. A cell in front starts the carry of a negation."""
+    def odd(self, high, s, one):
+        return self._add([(0x6AAA, _bit(high, i), _bit(s, i), one, 1) for i in range(len(s) + 1)])
+
+    def even(self, odd, s, plus, minus):
+        return self.top([_bit(odd, i + 1) for i in range(len(odd))], s, plus, minus)
+
+    def top(self, value, addend, plus, minus):
+        """``value + (plus - minus) * addend``, as wide as ``value``; not both are 1; wraps."""
+        bits = [(0x096A, a, _bit(addend, i), plus, minus) for i, a in enumerate(value)]
+        return self._add([(0x000A, minus, 0, 0, 1), *bits])[1:].as_signed()
+
+
+def _bit(value, i):
+    return value[min(i, len(value) - 1)]

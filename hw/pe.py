@@ -4,8 +4,9 @@ from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from .fabric import Multiplier, PsumMemory, adders_for
+from .fabric import PsumMemory, adders_for
 from .lookup import PairTable, RamTable, shared_layout
+from .multiplier import multiplier_for, multiplier_latency
 
 
 class LutPE(wiring.Component):
@@ -24,16 +25,18 @@ class LutPE(wiring.Component):
     One slot per cycle, never stalls. Everything is two's complement and wraps; ``config`` gives
     widths that hold every sum of a digit of 4 planes. Reset clears ``acc``; S is not kept.
 
-    Timing, in cycles after ``slice_i`` of the slot, L = ``config.levels``:
+    Timing, in cycles after ``slice_i`` of the slot, L = ``config.levels``, P = ``product_latency``
+    (6 + L, or more with a serial multiplier, which then sets how close digits may follow):
 
     ======= ========================================================
     1       ``slice_o``; ``bank_i``; ``shared_i`` but for its
     2       ``odd``; table entries
     2 + L   v; ``sigma_i``, ``sub_i``
     3 + L   w; ``acc_en_i``, ``last_i``; ``mult_i`` of its digit
-    4 + L   S, held until the next one; ``mult_o``; ``raddr_i``
-    6 + L   product and partial sum; ``first_i``, ``emit_i``
-    7 + L   ``result_o``, held until the next one; ``we_i``, ``waddr_i``
+    4 + L   S, held until the next one; ``mult_o``
+    P − 2   ``raddr_i``
+    P       product and partial sum; ``first_i``, ``emit_i``
+    P + 1   ``result_o``, held until the next one; ``we_i``, ``waddr_i``
     ======= ========================================================
 
     Parameters
@@ -104,13 +107,13 @@ class LutPE(wiring.Component):
 
     @property
     def s_latency(self):
-        """Cycles from ``slice_i`` to S, ``mult_o`` and ``raddr_i``."""
+        """Cycles from ``slice_i`` to S and ``mult_o``."""
         return self.v_latency + 2
 
     @property
     def product_latency(self):
         """Cycles from ``slice_i`` to the product, ``first_i`` and ``emit_i``."""
-        return self.s_latency + Multiplier.latency
+        return self.s_latency + multiplier_latency(self._config)
 
     @property
     def result_latency(self):
@@ -157,7 +160,7 @@ class LutPE(wiring.Component):
         with m.Elif(self.acc_en_i):
             m.d.sync += acc.eq(total)
 
-        m.submodules.multiplier = multiplier = Multiplier(config)
+        m.submodules.multiplier = multiplier = multiplier_for(config)
         m.submodules.psums = psums = PsumMemory(config)
         result = Signal(signed(config.psum_bits), reset_less=True)
         m.d.comb += [

@@ -96,6 +96,12 @@ class Ecp5Lanes(GenericLanes, Ecp5Adders):
         return self._add([(init, a, b, inv, 1)
                           for a, (init, b) in zip(shifted, addend, strict=True)])
 
+    def _chains(self):
+        """From the root of the tree on: the long adders go behind adders that registers feed. A
+        carry that ends inside a chain still counts as a path where timing is analyzed."""
+        self._adders.reverse()
+        return super()._chains()
+
 
 def _flip_flop(q, d, **changes):
     """A flip-flop; by default one that is neither set nor reset nor held."""

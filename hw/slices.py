@@ -36,8 +36,9 @@ def plane_fields(bits: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np
     """Table index and sign (4 bits), and the relative signs, from plane bits ``[..., k_tile]``."""
     quads = bits.reshape(*bits.shape[:-1], -1, 4)
     index = (quads[..., :3] == quads[..., 3:]).astype(np.uint8)
-    sign = relative(1 - quads[..., 3])
-    return index[..., 0] | index[..., 1] << 1 | index[..., 2] << 2 | sign << 3, sign
+    sign = relative((1 - quads[..., 3]).astype(np.uint8))
+    fields = index[..., 0] | index[..., 1] << 1 | index[..., 2] << 2 | sign << 3
+    return np.asarray(fields, dtype=np.uint8), sign
 
 
 def triple_fields(weights: NDArray[np.integer]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -45,7 +46,8 @@ def triple_fields(weights: NDArray[np.integer]) -> tuple[NDArray[np.uint8], NDAr
     value = weights.reshape(*weights.shape[:-1], -1, 3).astype(np.int8) @ np.array(
         [9, 3, 1], dtype=np.int8)
     sign = relative((value < 0).astype(np.uint8))
-    return np.abs(value).astype(np.uint8) | sign << 4, sign
+    fields = np.abs(value).astype(np.uint8) | sign << 4
+    return np.asarray(fields, dtype=np.uint8), sign
 
 
 def complement_error(sign: NDArray[np.uint8], subtract: bool) -> NDArray[np.int64]:

@@ -103,8 +103,8 @@ def slot_constant(terms: ArrayLike) -> NDArray[np.int64]:
     Bound, K = k_tile: K/2 lanes add −4 at most, K/2 complements −1: at most 5/2 · K per slot and
     either sign, so 21 · 5/2 · K < 53 K over the three slots of a digit. A digit's values within
     ±40 give at most 40 · 2^(act_bits−1) · K. ``acc_bits`` = act_bits + log2 K + 6 holds
-    64 · 2^(act_bits−1) · K: 24 · 2^(act_bits−1) · K ≥ 192 K are left over, more than 53 K. Sums after
-    the upper slots alone are smaller: their values are within (40 + 8) / 4 = 12.
+    64 · 2^(act_bits−1) · K: 24 · 2^(act_bits−1) · K ≥ 192 K are left over, more than 53 K. Sums
+    after the upper slots alone are smaller: their values are within (40 + 8) / 4 = 12.
     """
     term = np.asarray(terms, dtype=np.int64)
     k_tile = term.shape[-1]

@@ -61,7 +61,7 @@ def random_matrix(machine: Machine, name: str, n: int, k: int, group_size: int,
     is the whole channel. With ``extreme`` all weights have their least value and scales are as
     large as multiplier and accumulator allow.
 
-    Raises :class:`PlanError` if no scale but zero is small enough."""
+    Raises :class:`PlanError` if no scale is small enough."""
     kind = datatype(name)
     encoding = encode(machine, kind)
     size = group_size or k
@@ -81,17 +81,24 @@ def random_matrix(machine: Machine, name: str, n: int, k: int, group_size: int,
     bits = np.minimum(room - shift.astype(np.int64), widest)
     mantissa = (1 << bits) - 1 if extreme else rng.integers(0, 1 << rng.integers(1, bits + 1))
     offset = rng.integers(-2048, 2048, shape)
-    while True:
+
+    def matrix(mantissa: NDArray[np.int64], shift: NDArray[np.uint8], offset: NDArray[np.int64]
+               ) -> QuantizedMatrix:
         if asymmetric:
-            extra |= {"offset_mantissa": offset.astype(np.int16),
-                      "offset_shift": shift}
-        matrix = QuantizedMatrix(
+            extra.update(offset_mantissa=offset.astype(np.int16), offset_shift=shift)
+        return QuantizedMatrix(
             datatype=kind, codes=codes, group_size=size, scale_mantissa=mantissa.astype(np.int16),
             scale_shift=shift, k_logical=k, channel_scale=np.ones(n), **extra)
-        bound = int(accumulator_bound(matrix, machine.act_bits).max())
-        if bound <= ACCUMULATOR_MAX:
-            return matrix
-        if not mantissa.any() and not (asymmetric and offset.any()):
-            raise PlanError(f"accumulators of {n}x{k} {name} reach {bound}, beyond int32's "
-                            f"{ACCUMULATOR_MAX}; use a smaller K or fewer bits")
-        mantissa, offset = mantissa // 2, np.sign(offset) * (np.abs(offset) // 2)
+
+    def bound(found: QuantizedMatrix) -> int:
+        return int(accumulator_bound(found, machine.act_bits).max())
+
+    least = bound(matrix(np.ones_like(mantissa), np.zeros_like(shift), np.zeros_like(offset)))
+    if least > ACCUMULATOR_MAX:
+        raise PlanError(f"accumulators of {n}x{k} {name} on {machine.name} reach {least}, beyond "
+                        f"int32's {ACCUMULATOR_MAX}, with scales of 1; use a smaller K or fewer "
+                        "bits")
+    while bound(found := matrix(mantissa, shift, offset)) > ACCUMULATOR_MAX:
+        shift = shift // 2
+        mantissa, offset = -(-mantissa // 2), np.sign(offset) * (np.abs(offset) // 2)
+    return found

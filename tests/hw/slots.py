@@ -173,11 +173,14 @@ class Stream:
         self.bank = 0
         self.read_until = [-1, -1]   # last cycle in which a bank is read
         self.ready = [0, 0]          # first slot that may read it
+        self.next_digit = 0
         self.written = 0             # first cycle in which the write port is free
         self.lane = 3 if config.table == "tl2" else 4
         self.banks = 1 if config.table == "tl2" else 2
         levels = (config.k_tile // self.lane).bit_length() - 1
-        assert (dut.s_latency, dut.result_latency) == (levels + 4, levels + 7)
+        self.scale_steps = 9 if config.dequant == "serial" else 1
+        product = 9 if config.dequant == "serial" else 2
+        assert (dut.s_latency, dut.result_latency) == (levels + 4, levels + 5 + product)
 
     def put(self, cycle, **ports):
         row = self.at.setdefault(cycle, {})
@@ -209,6 +212,7 @@ class Stream:
     def digit(self, acts, digit, channel, exact, first, write):
         """One digit of a channel; ``exact`` is S but for the constant of the complements."""
         dut = self.dut
+        self.cycle = max(self.cycle, self.next_digit - len(digit.planes) + 1)
         for word, sub, last in digit.slots(self.lane):
             while self.rng.random() < self.idle:
                 self.cycle += 1
@@ -217,8 +221,9 @@ class Stream:
             self.put(slot, slice_i=word, **({"bank_i": self.bank} if self.banks == 2 else {}))
             self.put(slot + dut.v_latency, sub_i=sub, **({"sigma_i": sum(acts)} if sub else {}))
             self.put(slot + dut.v_latency + 1, acc_en_i=1, last_i=last)
+        self.next_digit = slot + self.scale_steps  # earliest last slot of another digit
         self.put(slot + dut.s_latency - 1, mult_i=digit.mult)
-        self.put(slot + dut.s_latency, raddr_i=channel)
+        self.put(slot + dut.product_latency - 2, raddr_i=channel)
         self.put(slot + dut.product_latency, first_i=int(first), emit_i=1)
         value = (exact + digit.constant(self.lane)) * digit.mult
         value += 0 if first else self.psum[channel]

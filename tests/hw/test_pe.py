@@ -17,6 +17,8 @@ TL48 = TL3.replace(k_tile=48, builders=4, psum_depth=64)
 MACHINES = {
     "k4": K4, "k16": K16, "k64": K64, "k16-mux": K16.replace(table="mux"),
     "k4-mux": K4.replace(table="mux"), "tl3": TL3, "tl12": TL12, "tl48": TL48,
+    "k16-serial-scale": K16.replace(dequant="serial"),
+    "k16-mux-serial-scale": K16.replace(table="mux", dequant="serial"),
     **{f"{name}-a{bits}": machine.replace(act_bits=bits) for bits in (4, 16)
        for name, machine in (("k16", K16), ("k16-mux", K16.replace(table="mux")), ("tl12", TL12))},
 }

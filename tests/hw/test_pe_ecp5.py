@@ -99,7 +99,8 @@ def top():
         lines += [f"int different_{size}, changes_{size};",
                   f"bench_{size} {size}(clk, different_{size}, changes_{size});"]
     lines += ["always @(posedge clk) begin", "cycle <= cycle + 1;", f"if (cycle == {CYCLES}) begin"]
-    lines += [f'$display("size {size} %0d %0d", different_{size}, changes_{size});' for size in SIZES]
+    lines += [f'$display("size {size} %0d %0d", different_{size}, changes_{size});'
+              for size in SIZES]
     return "\n".join([*lines, "$finish;", "end", "end", "endmodule", ""])
 
 
