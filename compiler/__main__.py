@@ -15,7 +15,7 @@ from compiler.graph import Options, Program
 from compiler.image import Image, open_image, report
 from compiler.mapping import map_checkpoint
 from compiler.passes import PASSES
-from hw.cli import overrides, write_text
+from hw.cli import Pe, overrides, write_text
 from hw.config import PRESETS, machine
 from hw.isa import disassemble
 from models.formats import DATATYPES
@@ -59,6 +59,7 @@ def map_(
         help="config.json; the one beside the checkpoint if left out.")] = None,
     machine_: Annotated[str, typer.Option(
         "--machine", help=f"{', '.join(PRESETS)}, or a .toml or .json file.")] = "ulx3s-85f",
+    pe: Pe = None,
     settings: Annotated[list[str] | None, typer.Option(
         "--set", metavar="KEY=VALUE", help="Change a field of the machine; repeatable.")] = None,
     weights: Annotated[str, typer.Option(
@@ -77,7 +78,7 @@ def map_(
         help=f"Print the program after {', '.join(step.name for step in PASSES)}.")] = None,
 ) -> None:
     """Map every linear layer of a checkpoint; write programs, weights and a report."""
-    where = machine(machine_, overrides(settings))
+    where = machine(machine_, overrides(settings), pe)
     options = Options(weights=weights, group_size=group_size, asymmetric=asymmetric,
                       scale_bits=scale_bits, tokens=tokens,
                       memory=Memory(latency=memory_latency, interval=memory_interval))
@@ -103,7 +104,8 @@ def run(
     backend: Annotated[str, typer.Option(
         callback=_backend, help=f"{', '.join(BACKENDS)}.")] = "golden",
     source: Annotated[Path | None, typer.Option(
-        "--input", help=".npy of [m, k]: int8, or floats to quantize per token.")] = None,
+        "--input", help=".npy of [m, k]: integers, or floats to quantize per token.")] = None,
+    pe: Pe = None,
     seed: Annotated[int | None, typer.Option(
         min=0, help="Seed of random activations if there is no --input; 0 if left out.")] = None,
     as_json: Json = False,
@@ -112,9 +114,10 @@ def run(
     if source is not None and seed is not None:
         raise typer.BadParameter("goes without --input", param_hint="--seed")
     image = open_image(folder)
-    op = image.layer(layer)
-    a = random_activations(op, seed or 0) if source is None else activations(op, source)
-    result = execute(image, op, backend, a, say=lambda text: print(text, file=sys.stderr))
+    op, bits = image.layer(layer), image.machine.act_bits
+    a = random_activations(op, seed or 0, bits) if source is None else activations(op, source,
+                                                                                   bits)
+    result = execute(image, op, backend, a, lambda text: print(text, file=sys.stderr), pe)
     if as_json:
         print(json.dumps(result.to_dict()))
     else:

@@ -56,7 +56,7 @@ def layer_entry(op: LinearOp, base: int) -> dict[str, Any]:
                     "correction": place.correction - base,
                     "channel_scale": place.channel_scale - base,
                     "bias": None if place.bias is None else place.bias - base},
-        "bytes": {"weights": plan.weight_bytes, "scales": plan.scale_bytes,
+        "bytes": {"weights": plan.stored_bytes, "scales": plan.scale_bytes,
                   "acts": plan.act_bytes, "outputs": plan.out_bytes},
     }
 

@@ -88,7 +88,7 @@ def allocate(wanted: Sequence[tuple[str, Plan, bool]]) -> tuple[MemoryMap, tuple
     for name, plan, bias in wanted:
         n = plan.spec.n
         weights = align(end)
-        scales = align(weights + plan.weight_bytes)
+        scales = align(weights + plan.stored_bytes)
         correction = align(scales + plan.scale_bytes, 8)
         channel_scale = correction + 8 * n
         bias_at = channel_scale + 8 * n

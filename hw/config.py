@@ -9,38 +9,40 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Machine", "MachineError", "PRESETS", "machine"]
+from hw.sizes import MULT_BITS, PSUM_LATENCY, Sizes
 
-PSUM_LATENCY = 4  # cycles from a psum read to the first read that sees the sum
-DIGIT_PLANES = 4  # planes summed before the multiplier; keeps the sum within its 18-bit port
-MULT_BITS = 18
+__all__ = ["MULT_BITS", "PSUM_LATENCY", "ACT_BITS", "PRESETS", "Machine", "MachineError", "machine"]
+
+ACT_BITS = (4, 8, 16)
+BUILD_ONLY = ("name", "fabric", "table", "lane_mult")  # fields that no program depends on
 
 
 class MachineError(ValueError):
     """A machine description that cannot be built, or an unknown one. One line, for people."""
 
 
-def ceil_log2(value: int) -> int:
-    return (value - 1).bit_length()
-
-
 @dataclass(frozen=True, kw_only=True)
-class Machine:
+class Machine(Sizes):
     """One accelerator. All sizes are positive integers; ``*_bits`` are widths in bits.
 
     Parameters
     ----------
     name : label of the description; not part of the identity
     rows, cols : processing elements: tokens by output channels
-    k_tile : activations one element holds; 4 per table, a power of two of tables
-    act_bits : signed activation width
-    builders : tables filled at once per row; divides ``k_tile / 4``
-    pe : kind of processing element (``lut``)
-    table : ``lutram`` (16-deep LUT RAM) or ``mux`` (registers and multiplexers)
+    k_tile : activations one element holds: a power of two of lanes of 4 (of 3 for ``tl2`` tables)
+    act_bits : signed activation width, 4, 8 or 16
+    builders : lanes filled at once per row; divides ``k_tile / 4`` (``k_tile / 3`` for ``tl2``)
+    pe : kind of processing element: ``lut`` (tables), ``serial`` (power-of-two terms) or ``mac``
+    table : of ``lut`` elements: ``lutram`` (16-deep LUT RAM, two banks of 8 entries), ``mux``
+        (registers and multiplexers) or ``tl2`` (one bank of 14 entries for 3 ternary weights)
+    value_bits : of ``mac`` elements: signed width of a decoded weight
+    lane_mult : of ``mac`` elements: ``fabric`` or ``dsp`` multipliers
+    dequant : how a partial sum meets its group scale: ``dsp`` (one multiplier per element) or
+        ``serial`` (two bits of the scale per cycle; a channel then takes ``scale_steps`` slots)
     fabric : ``generic`` (plain HDL), ``ecp5`` or ``ice40``: how arithmetic is written; never
         changes a bit or a cycle
     memory_bits : width of the AXI4 memory port
-    weight_depth : weight buffer, in words of ``cols * k_tile`` bits
+    weight_depth : weight buffer, in words of ``weight_word_bits`` bits
     act_depth : activation buffer, in words of ``rows * builders * 4 * act_bits`` bits
     scale_depth : scale buffer, in words of ``cols * 16`` bits
     psum_depth : partial sums per element
@@ -57,6 +59,9 @@ class Machine:
     builders: int = 2
     pe: str = "lut"
     table: str = "lutram"
+    value_bits: int = 6
+    lane_mult: str = "fabric"
+    dequant: str = "dsp"
     fabric: str = "generic"
     memory_bits: int = 32
     weight_depth: int = 1024
@@ -74,28 +79,34 @@ class Machine:
                 raise MachineError(f"machine field {field.name} must be an integer, not {value!r}")
             if field.type is str and not isinstance(value, str):
                 raise MachineError(f"machine field {field.name} must be text, not {value!r}")
-        self._among("pe", ("lut",))
-        self._among("table", ("lutram", "mux"))
+        self._among("pe", ("lut", "serial", "mac"))
+        self._among("table", ("lutram", "mux", "tl2"))
+        self._among("lane_mult", ("fabric", "dsp"))
+        self._among("dequant", ("dsp", "serial"))
         self._among("fabric", ("generic", "ecp5", "ice40"))
-        self._among("act_bits", (8,))
+        self._among("act_bits", ACT_BITS)
         self._among("memory_bits", (16, 32, 64, 128, 256))
-        for name, low, high in (("rows", 1, 64), ("cols", 1, 64), ("k_tile", 4, 256),
+        for name, low, high in (("rows", 1, 64), ("cols", 1, 64), ("k_tile", 3, 256),
+                                ("value_bits", 2, 9),
                                 ("builders", 1, 64), ("outstanding", 1, 16)):
             self._within(name, low, high)
         for name in ("weight_depth", "act_depth", "scale_depth", "psum_depth", "out_depth",
                      "program_depth"):
             self._within(name, 8, 32768)
             self._power_of_two(name)
-        if self.k_tile % 4:
-            raise MachineError(f"k_tile={self.k_tile} must be a multiple of 4, the activations "
-                               "of one table")
+        if self.k_tile % self.lane_acts:
+            raise MachineError(f"k_tile={self.k_tile} must be a multiple of {self.lane_acts}, the "
+                               "activations of one table")
         self._power_of_two("tables")
         self._power_of_two("rows")  # beats of an activation word are addressed by bits
         if self.tables % self.builders:
             raise MachineError(f"builders={self.builders} must divide the {self.tables} tables of "
                                f"k_tile={self.k_tile}")
-        for name, width in (("cols * k_tile", self.cols * self.k_tile),
-                            ("builders * 4 * act_bits", self.row_act_bits),
+        if self.weight_word_bits % self.memory_bits:
+            raise MachineError(f"memory_bits={self.memory_bits} must divide the weight word of "
+                               f"{self.weight_word_bits} bits; choose a narrower memory or other "
+                               "cols, k_tile")
+        for name, width in (("builders * 4 * act_bits", self.row_act_bits),
                             ("cols * 16 (scales)", self.cols * 16),
                             ("cols * 32 (outputs)", self.cols * 32)):
             chunks, rest = divmod(width, self.memory_bits)
@@ -123,100 +134,6 @@ class Machine:
         if value & (value - 1):
             raise MachineError(f"{name} must be a power of two, not {value!r}")
 
-    # ---- derived sizes -------------------------------------------------------------------
-    @property
-    def tables(self) -> int:
-        """Tables of one element."""
-        return self.k_tile // 4
-
-    @property
-    def levels(self) -> int:
-        """Adder levels above the tables."""
-        return ceil_log2(self.tables)
-
-    @property
-    def table_bits(self) -> int:
-        """Width of ``a3 ± a0 ± a1 ± a2``: between −2^(a+1) and 2^(a+1)−1, so two bits more."""
-        return self.act_bits + 2
-
-    @property
-    def table_steps(self) -> int:
-        """Groups of ``builders`` tables filled one after the other, 8 cycles each."""
-        return self.tables // self.builders
-
-    @property
-    def sigma_bits(self) -> int:
-        """Width of the sum of ``k_tile`` activations."""
-        return self.act_bits + ceil_log2(self.k_tile)
-
-    @property
-    def acc_bits(self) -> int:
-        """Width of a digit's sum: |2·Σ w·a| ≤ 2 · 2^3 · k_tile · 2^(act_bits−1)."""
-        return self.sigma_bits + DIGIT_PLANES
-
-    @property
-    def mult_bits(self) -> int:
-        return MULT_BITS
-
-    @property
-    def psum_bits(self) -> int:
-        """Twice an int32 accumulator, modulo 2^33: intermediate wrap-around cancels."""
-        return 33
-
-    @property
-    def slice_bits(self) -> int:
-        return self.cols * self.k_tile
-
-    @property
-    def row_act_bits(self) -> int:
-        """One row's part of an activation word."""
-        return self.builders * 4 * self.act_bits
-
-    @property
-    def act_word_bits(self) -> int:
-        return self.rows * self.row_act_bits
-
-    @property
-    def scale_word_bits(self) -> int:
-        return self.cols * 16
-
-    @property
-    def drain(self) -> int:
-        """Columns of a row drained per cycle: enough to feed the memory port."""
-        return max(self.memory_bits // 32, min(self.cols, 2))
-
-    @property
-    def out_word_bits(self) -> int:
-        return self.drain * 32
-
-    @property
-    def drain_slots(self) -> int:
-        """Slots a channel takes at least in a final pass."""
-        return self.cols // self.drain
-
-    @property
-    def min_channels(self) -> int:
-        """Fewest channels per column and tile: a psum is read again ≥ 4 cycles later."""
-        return PSUM_LATENCY
-
-    @property
-    def beat_bytes(self) -> int:
-        return self.memory_bits // 8
-
-    @property
-    def burst_beats(self) -> int:
-        """Longest AXI4 burst: 256 beats, within 4 KiB."""
-        return min(256, 4096 // self.beat_bytes)
-
-    @property
-    def one_bit_products(self) -> int:
-        """One-bit weight by activation products per cycle, the peak."""
-        return self.rows * self.cols * self.k_tile
-
-    def macs_per_cycle(self, planes: int) -> float:
-        """Peak multiply-accumulates per cycle for a weight type of ``planes`` bit-planes."""
-        return self.one_bit_products / planes
-
     # ---- forms ---------------------------------------------------------------------------
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -228,10 +145,21 @@ class Machine:
         return "".join(f"{key} = {json.dumps(value)}\n" for key, value in self.to_dict().items())
 
     def identity(self) -> int:
-        """32-bit hash of everything that a program depends on (not the name, not the fabric)."""
-        fields = {k: v for k, v in self.to_dict().items() if k not in ("name", "fabric", "table")}
+        """32-bit hash of everything that a program depends on (not the name, not how arithmetic is
+        built)."""
+        fields = {k: v for k, v in self.to_dict().items() if k not in BUILD_ONLY} | {
+            "tl2": self.tl2}
         text = json.dumps(fields, sort_keys=True)
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "little")
+
+    def with_pe(self, pe: str) -> "Machine":
+        """This machine with elements of another kind and weight words of the same width: where
+        codes of 4 bits are decoded, a word serves a quarter of the activations."""
+        wide = self.replace(pe="lut", k_tile=4 * self.k_tile) if self.decodes else self
+        if pe == "lut":
+            return wide
+        k_tile = max(4, wide.k_tile // 4)
+        return wide.replace(pe=pe, k_tile=k_tile, builders=min(wide.builders, k_tile // 4))
 
     def replace(self, **changes: Any) -> "Machine":
         self._known(changes)
@@ -284,8 +212,10 @@ PRESETS: dict[str, Machine] = {preset.name: preset for preset in (
 )}
 
 
-def machine(spec: str, overrides: Mapping[str, str] | None = None) -> Machine:
-    """The machine named ``spec``: a preset, or the path of a ``.toml`` or ``.json`` file.
+def machine(spec: str, overrides: Mapping[str, str] | None = None,
+            pe: str | None = None) -> Machine:
+    """The machine named ``spec``: a preset, or the path of a ``.toml`` or ``.json`` file; with
+    elements of kind ``pe``, see :meth:`Machine.with_pe`.
 
     ``overrides`` maps field names to text values, as given on a command line.
     Raises :class:`MachineError` for an unknown name, an unreadable file or a bad field.
@@ -301,6 +231,8 @@ def machine(spec: str, overrides: Mapping[str, str] | None = None) -> Machine:
     else:
         raise MachineError(f"unknown machine {spec!r}; presets: {', '.join(PRESETS)}; or give a "
                            ".toml or .json file")
+    if pe is not None:
+        base = base.with_pe(pe)
     changes: dict[str, Any] = {}
     for key, value in (overrides or {}).items():
         Machine._known({key: value})

@@ -25,7 +25,7 @@ def verify(program: Program, session: Session) -> None:
     for op in program.linears:
         place, plan = op.placed, op.planned
         spans += [(place.program, place.instructions * INSTRUCTION_BYTES),
-                  (place.weights, plan.weight_bytes), (place.scales, plan.scale_bytes),
+                  (place.weights, plan.stored_bytes), (place.scales, plan.scale_bytes),
                   (place.correction, 8 * op.n), (place.channel_scale, 8 * op.n)]
         if place.bias is not None:
             spans.append((place.bias, 4 * op.n))

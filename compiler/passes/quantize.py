@@ -24,10 +24,10 @@ def check_finite(tensor: str, values: NDArray[np.float32]) -> None:
                        "the checkpoint is damaged")
 
 
-def check_bound(op: LinearOp, qm: QuantizedMatrix, scale_bits: int) -> int:
+def check_bound(op: LinearOp, qm: QuantizedMatrix, scale_bits: int, act_bits: int) -> int:
     """The greatest ``|y|`` of the layer; :class:`MapError` if 32-bit accumulators could not hold
     it."""
-    bounds = accumulator_bound(qm)
+    bounds = accumulator_bound(qm, act_bits)
     channel = int(bounds.argmax())
     if (bound := int(bounds[channel])) > ACCUMULATOR_MAX:
         raise MapError(f"layer {op.name}: channel {channel} can reach {bound}, and accumulators "
@@ -51,7 +51,7 @@ def _layer(program: Program, session: Session, found: Linear, op: LinearOp,
         check_finite(found.bias_tensor, bias)
     try:
         qm = quantize_weights(weight, op.datatype, op.group_size, op.asymmetric, scale_bits)
-        bound = check_bound(op, qm, scale_bits)
+        bound = check_bound(op, qm, scale_bits, program.machine.act_bits)
         packed = pack_weights(op.planned, qm)
     except MapError:
         raise

@@ -30,13 +30,13 @@ def padding(op: LinearOp) -> list[str]:
 def layer_row(op: LinearOp, memory: Memory, cycles: int) -> dict[str, Any]:
     """One row of the report. ``cycles`` run from the first instruction to the last."""
     plan, machine = op.planned, op.planned.machine
-    peak = machine.macs_per_cycle(plan.spec.planes)
+    peak = machine.macs_per_cycle(plan.spec.slots)
     roofline, bound = plan.roofline(memory.interval)
     return {
         "name": op.name, "m": op.m, "k": op.k, "n": op.n, "weights": op.datatype,
         "group_size": op.group_size, "asymmetric": op.asymmetric, "macs": op.macs,
         "cycles": cycles, "utilization": op.macs / (cycles * peak),
-        "weight_bytes": plan.weight_bytes, "scale_bytes": plan.scale_bytes,
+        "weight_bytes": plan.stored_bytes, "scale_bytes": plan.scale_bytes,
         "dram_bytes": plan.dram_bytes, "bound": bound,
         "roofline_cycles": roofline, "k_padded": plan.k_tiles * machine.k_tile,
         "n_padded": plan.n_padded, "notes": padding(op), "instructions": op.placed.instructions,
@@ -70,7 +70,7 @@ def totals(program: Program) -> dict[str, Any]:
     rows = [dict(op.row or {}) for op in program.linears]
     sums = {key: sum(row[key] for row in rows)
             for key in ("macs", "cycles", "weight_bytes", "scale_bytes", "dram_bytes")}
-    ideal = sum(op.macs / program.machine.macs_per_cycle(op.planned.spec.planes)
+    ideal = sum(op.macs / program.machine.macs_per_cycle(op.planned.spec.slots)
                 for op in program.linears)
     weights = sum(op.k * op.n for op in program.linears)
     hosted = host_rows(program, sums["macs"])

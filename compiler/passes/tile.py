@@ -14,8 +14,8 @@ from models.formats import datatype
 def plan_layer(machine: Machine, op: LinearOp) -> Plan:
     """The plan of a layer whose datatype is chosen. Raises :class:`PlanError` with its name."""
     try:
-        return plan_gemm(machine, shape_spec(op.m, op.k, op.n, datatype(op.datatype),
-                                             op.group_size, op.asymmetric))
+        return plan_gemm(machine, shape_spec(machine, op.m, op.k, op.n,
+                                             datatype(op.datatype), op.group_size, op.asymmetric))
     except PlanError as error:
         raise PlanError(f"layer {op.name}: {error}") from None
 
