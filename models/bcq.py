@@ -53,7 +53,7 @@ def _least_squares(groups: Groups, codes: NDArray[np.uint8], planes: int) -> Flo
     return np.sort(np.abs(alpha), axis=2)
 
 
-def _power_of_two(x: Floats) -> NDArray[np.int64]:
+def nearest_power_of_two(x: Floats) -> NDArray[np.int64]:
     """Exponent of the power of two nearest to each positive ``x``; a tie goes up."""
     mantissa, exponent = np.frexp(x)
     return exponent.astype(np.int64) - (mantissa < 0.75)
@@ -71,7 +71,7 @@ def _starts(alpha: Floats) -> Iterator[tuple[NDArray[np.int64], Floats]]:
         yield even, factor * fitted(even)
     for step in range(UNIT_STEPS):
         unit = alpha[:, :, 0] * 2.0 ** (step / UNIT_STEPS)
-        exponents = _power_of_two(alpha / unit[:, :, None])
+        exponents = nearest_power_of_two(alpha / unit[:, :, None])
         exponents = np.minimum(exponents - exponents.min(axis=2, keepdims=True), SHIFT_MAX)
         yield exponents, fitted(exponents)
 

@@ -5,11 +5,20 @@ from itertools import product
 import numpy as np
 import pytest
 
-from models.bcq import quantize_bcq
+from models.bcq import nearest_power_of_two, quantize_bcq
 from models.quantize import quantize
 from models.ternary import quantize_absmedian
 
 NAMES = ["bcq2", "bcq3", "bcq4"]
+
+
+def test_nearest_power_of_two():
+    x = np.array([1, 1.49, 1.5, 1.51, 2, 2.99, 3, 0.74, 0.75, 2.0**-1074])
+    assert nearest_power_of_two(x).tolist() == [0, 0, 1, 1, 1, 1, 2, -1, 0, -1074]
+    away = np.random.default_rng(seed=9).uniform(0.01, 100, 500)
+    powers = 2.0 ** np.arange(-10, 10)
+    best = np.abs(away[:, None] - powers).min(axis=1)
+    assert np.array_equal(np.abs(2.0 ** nearest_power_of_two(away) - away), best)
 
 
 def coded(rng, planes, shifts, n=4, k=64):
