@@ -35,7 +35,7 @@ class GgufModel(Mapping[str, NDArray[np.float32]]):
             self._reader = GGUFReader(self.path)
         except (ValueError, KeyError, IndexError, TypeError, OverflowError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise GgufError(f"{path} is not a complete GGUF file: {reason}") from None
+            raise GgufError(f"{path} is not a GGUF file, or is cut short: {reason}") from None
         self._tensors = {tensor.name: tensor for tensor in self._reader.tensors}
 
     def __getitem__(self, name: str) -> NDArray[np.float32]:

@@ -119,11 +119,11 @@ class Llama:
         query, key, value = (self._run(f"blk.{layer}.attn_{part}", x).reshape(len(x), -1, c.head)
                              for part in "qkv")
         key, value = cache.extend(layer, rotate(key, positions, c.rope_base), value)
-        query = rotate(query, positions, c.rope_base)
-        query = query.reshape(len(x), c.kv_heads, -1, c.head).transpose(1, 2, 0, 3)
-        scores = query @ key.transpose(1, 2, 0)[:, None] * query.dtype.type(c.head ** -0.5)
+        turned = rotate(query, positions, c.rope_base)
+        grouped = turned.reshape(len(x), c.kv_heads, -1, c.head).transpose(1, 2, 0, 3)
+        scores = grouped @ key.transpose(1, 2, 0)[:, None] * grouped.dtype.type(c.head ** -0.5)
         hidden = np.arange(len(key))[None, :] > positions[:, None]
-        scores = np.where(hidden, query.dtype.type(-np.inf), scores)
+        scores = np.where(hidden, grouped.dtype.type(-np.inf), scores)
         mixed = softmax(scores) @ value.transpose(1, 0, 2)[:, None]
         return self._run(f"blk.{layer}.attn_output", mixed.transpose(2, 0, 1, 3).reshape(
             len(x), c.heads * c.head))
