@@ -155,7 +155,7 @@ def quality(
 ) -> None:
     """What each weight datatype loses: perplexity and weight errors of real models."""
     from models.quality_run import survey
-    from models.survey_report import text_rows
+    from models.survey_report import SHIPPED, text_rows
     from models.survey_work import Source
 
     source = Source(model or model_path("smollm2") / "model.gguf",
@@ -163,12 +163,13 @@ def quality(
                     1 if quick else windows)
     results = survey(source, weights or (), group_size or (), out, quick=quick,
                      processes=jobs or os.cpu_count() or 1,
-                     command=f"python -m models {shlex.join(sys.argv[1:])}")
+                     command=f"python -m models {shlex.join(sys.argv[1:])}",
+                     decoder=model.stem if model else SHIPPED)
     if as_json:
         print(json.dumps(results))
         return
     shipped = results["shipped/smollm2"]
-    rows = [{"weights": "as shipped", "group_size": "", "bits": "", **shipped}]
+    rows = [{"weights": "as in the file", "group_size": "", "bits": "", **shipped}]
     rows += text_rows(results)
     Console().print(_table("Perplexity", rows, "weights", "group_size", "bits", "float", "int8"))
     Console(soft_wrap=True).print(f"tables: {out / 'quality.md'}; plot: {out / 'perplexity.png'}")

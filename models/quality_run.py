@@ -17,9 +17,10 @@ __all__ = ["survey"]
 
 
 def survey(source: Source, weights: Sequence[str], sizes: Sequence[int], out: Path, *, quick: bool,
-           processes: int, command: str) -> dict[str, Any]:
+           processes: int, command: str, decoder: str) -> dict[str, Any]:
     """Do what is missing of a survey and write ``quality.json``, ``quality.md`` and the plot to
-    ``out``; the results of this survey's jobs, by key. Progress is on standard error.
+    ``out``; the results of this survey's jobs, by key. Progress is on standard error. ``command``
+    and ``decoder``, its name, are for the report.
 
     ``ValueError`` or ``OSError`` for a model or text that cannot be read, an unknown variant, and
     weights that are not finite, with the layer's name.
@@ -34,6 +35,6 @@ def survey(source: Source, weights: Sequence[str], sizes: Sequence[int], out: Pa
             progress.update(task, advance=1, description=done.key)
     results = {job.key: store.results[job.key] for job in jobs}
     scored = source.windows * (WINDOW - 1)
-    (out / "quality.md").write_text(markdown(results, scored, command), encoding="utf-8")
-    plot(results, out)
+    (out / "quality.md").write_text(markdown(results, scored, command, decoder), encoding="utf-8")
+    plot(results, out, decoder)
     return results

@@ -14,9 +14,9 @@ MODELS = ("minilm", "smollm2")
 
 # What SmolLM2 reads the text with, in the order of interest: a run cut short has the best part.
 _READ = ("int8", "int4", "fp4", "bitmod4", "int6", "int3", "bitmod3", "int5", "rtn4", "rtn8",
-         "rtn3", "rtn6", "rtn5", "int4:asym", "nf4", "mxfp4", "nvfp4", "fp3", "int3:asym", "fp6_e2m3",
-         "fp5_e2m2", "mxint8", "bitmod4_mse", "bitmod3_mse", "mxfp6_e2m3", "dint4", "int4:clip",
-         "fp4mix_o8", "fp3mix_o8", "pot4", "int2:asym", "ternary")
+         "rtn3", "rtn6", "rtn5", "int4:asym", "nf4", "mxfp4", "nvfp4", "fp3", "int3:asym",
+         "fp6_e2m3", "fp5_e2m2", "mxint8", "bitmod4_mse", "bitmod3_mse", "mxfp6_e2m3", "dint4",
+         "int4:clip", "fp4mix_o8", "fp3mix_o8", "pot4", "int2:asym", "ternary")
 _READ_QUICK = ("int8", "int4", "fp4", "bitmod4", "int3")
 _SWEPT = ("int8", "int6", "int4", "int3", "fp4", "fp3", "nf4", "ternary")  # SmolLM2, all sizes
 _MIXTURES_AT = 14  # jobs before them

@@ -7,7 +7,7 @@ from typing import Any
 __all__ = ["markdown", "plot", "text_rows"]
 
 Results = Mapping[str, Any]
-TITLES = {"minilm": "MiniLM-L6 (36 matrices)", "smollm2": "SmolLM2-135M (210 matrices)"}
+SHIPPED = "SmolLM2-135M"  # unless another decoder is measured
 
 
 def _rows(results: Results, *kinds: str) -> list[dict[str, Any]]:
@@ -39,7 +39,7 @@ def perplexity_table(results: Results) -> str:
     """One row per variant, the model as shipped first."""
     rows = []
     if shipped := results.get("shipped/smollm2"):
-        rows.append(["as shipped (Q4_1)", "32", "5.00", _number(shipped["float"], ".3f"),
+        rows.append(["as in the file", "", "", _number(shipped["float"], ".3f"),
                      _number(shipped["int8"], ".3f"), ""])
     rows += [[f"`{r['weights']}`", _group(r["group_size"]), f"{r['bits']:.3f}",
               _number(r["float"]), "" if r["int8"] is None else _number(r["int8"]),
@@ -72,8 +72,8 @@ def mixture_table(results: Results) -> str:
     return _table(["mixture to part", "model", "mean ratio", "worst ratio", "of layer"], rows)
 
 
-def markdown(results: Results, scored: int, command: str) -> str:
-    """The whole report."""
+def markdown(results: Results, scored: int, command: str, decoder: str = SHIPPED) -> str:
+    """The whole report. ``scored`` tokens were read by ``decoder``."""
     parts = [
         "# What each weight datatype loses", f"Made by `{command}`; every figure, matrix by "
         "matrix, is in [quality.json](quality.json).",
@@ -82,8 +82,8 @@ def markdown(results: Results, scored: int, command: str) -> str:
         "unrounded float scales max|w| / (2^(bits-1) - 1), the figures papers call RTN. `intN` "
         "takes max|w| / 2^(bits-1): a positive maximum is clipped by up to one step, every step "
         "is finer. `:asym` has an offset per group, `:clip` a range chosen by squared error.",
-        "## Perplexity of SmolLM2-135M",
-        f"{scored:,} tokens of the Lee background corpus are scored: the first "
+        f"## Perplexity of {decoder}",
+        f"{scored:,} tokens of the text (the Lee background corpus) are scored: the first "
         f"{scored // 511} windows of 512 tokens, each read on its own, without a start token, the "
         "first token of each not scored. The embedding, which is also the head, stays as shipped "
         "(Q8_0). With INT8 activations the input of every linear layer, the head's too, is "
@@ -97,17 +97,18 @@ def markdown(results: Results, scored: int, command: str) -> str:
                   "every matrix. At most 1: never worse. `bitmod…` chooses before scales are "
                   "rounded (the published algorithm), `bitmod…_mse` after.",
                   mixture_table(results)]
-    for model, title in TITLES.items():
-        if _rows(results, f"error/{model}/", f"text/{model}/"):
-            parts += [f"## Weight errors: {title}", "Mean over the matrices of the signal to "
-                      "quantization noise ratio, dB, by group size.",
+    for model, title in (("minilm", "MiniLM-L6"), ("smollm2", decoder)):
+        if rows := _rows(results, f"error/{model}/", f"text/{model}/"):
+            parts += [f"## Weight errors: {title} ({len(rows[0]['db'])} matrices)",
+                      "Mean over the matrices of the signal to quantization noise ratio, dB, by "
+                      "group size.",
                       error_table(results, model, "mean_db"),
                       "Squared error, summed over all matrices.",
                       error_table(results, model, "squared_error")]
     return "\n\n".join(parts) + "\n"
 
 
-def plot(results: Results, folder: Path) -> None:
+def plot(results: Results, folder: Path, decoder: str = SHIPPED) -> None:
     """``perplexity.png`` and ``.svg``: a labelled point per variant; the same bytes every time."""
     import matplotlib
 
@@ -135,7 +136,7 @@ def plot(results: Results, folder: Path) -> None:
         axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set_yticks([30, 32, 35, 40, 50, 60, 80, 100, 150, 200])
         axes.set_xlabel("bits per weight, scales included")
-        axes.set_ylabel("perplexity of SmolLM2-135M (log scale)")
+        axes.set_ylabel(f"perplexity of {decoder} (log scale)")
         axes.grid(True, color="#e5e5e5", linewidth=0.6)
         axes.legend(loc="upper right")
         figure.tight_layout()

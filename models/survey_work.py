@@ -35,7 +35,7 @@ class Source:
 class Job:
     """One piece of work. ``kind`` is ``shipped`` (perplexity of the model as it is), ``text``
     (perplexity and errors of a variant), ``error`` (errors alone) or ``mixture`` (of the mixture
-    ``variant.name``, both ways to choose, and its parts); ``model`` is ``smollm2`` or ``minilm``."""
+    ``variant.name``, both ways to choose, and its parts). ``model``: ``smollm2``, ``minilm``."""
     kind: str
     model: str
     variant: Variant | None = None
