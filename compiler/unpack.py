@@ -182,8 +182,10 @@ def _chosen(kind: Mixture, values: NDArray[np.int64], size: int
 
 
 def unpack_weights(plan: Plan, kind: Datatype | Mixture, weights: bytes, scales: bytes,
-                   channel_scale: NDArray[np.float64]) -> QuantizedMatrix:
-    """The matrix that ``weights`` and ``scales`` hold for ``plan``.
+                   channel_scale: NDArray[np.float64], *, features: int | None = None,
+                   columns: NDArray[np.int64] | None = None) -> QuantizedMatrix:
+    """The matrix that ``weights`` and ``scales`` hold for ``plan``; with ``columns`` int64 [k],
+    the input feature of each stored column, of ``features``.
 
     Where values are stored, the lowest code of a value is given, and the first codebook that has a
     group's values. Padding of the last group has value zero, or code 0 where there is none; padding
@@ -236,6 +238,7 @@ def unpack_weights(plan: Plan, kind: Datatype | Mixture, weights: bytes, scales:
         fields_of["offset_mantissa"] = _signed(halves[-1])
         fields_of["offset_shift"] = (halves[-1] >> 12).astype(np.uint8)
     return QuantizedMatrix(
-        datatype=kind, codes=codes, group_size=spec.group_size, k_logical=spec.k,
+        datatype=kind, codes=codes, group_size=spec.group_size,
+        k_logical=spec.k if features is None else features, columns=columns,
         scale_mantissa=mantissa.astype(np.int16), scale_shift=shift, channel_scale=channel_scale,
         **fields_of)
