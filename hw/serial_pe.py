@@ -1,12 +1,11 @@
 """The bit-serial-term processing element."""
 
 from amaranth import *
-from amaranth.lib import data, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib import wiring
 
-from .fabric import PsumMemory
 from .multiplier import multiplier_for, multiplier_latency
 from .serial_fabric import lanes_for
+from .stationary import back_half, stationary_ports
 
 __all__ = ["SerialPE"]
 
@@ -68,24 +67,7 @@ class SerialPE(wiring.Component):
     """
     def __init__(self, config):
         self._config = config
-        channel = range(config.psum_depth)
-        super().__init__({
-            "slice_i":  In(config.slice_bits),
-            "slice_o":  Out(config.slice_bits),
-            "mult_i":   In(signed(config.mult_bits)),
-            "mult_o":   Out(signed(config.mult_bits)),
-            "w_step":   In(config.table_steps),
-            "w_data":   In(data.ArrayLayout(signed(config.act_bits), 4 * config.builders)),
-            "swap_i":   In(1),
-            "acc_en_i": In(1),
-            "last_i":   In(1),
-            "raddr_i":  In(channel),
-            "first_i":  In(1),
-            "emit_i":   In(1),
-            "we_i":     In(1),
-            "waddr_i":  In(channel),
-            "result_o": Out(signed(config.psum_bits)),
-        })
+        super().__init__(stationary_ports(config))
 
     @property
     def s_latency(self):
@@ -153,16 +135,5 @@ class SerialPE(wiring.Component):
         with m.Elif(self.acc_en_i):
             m.d.sync += acc.eq(total)
 
-        m.submodules.multiplier = multiplier = multiplier_for(config)
-        m.submodules.psums = psums = PsumMemory(config)
-        result = Signal(signed(config.psum_bits), reset_less=True)
-        m.d.comb += [
-            multiplier.a.eq(total), multiplier.load.eq(last), multiplier.b.eq(self.mult_i),
-            psums.r_addr.eq(self.raddr_i),
-            psums.w_en.eq(self.we_i), psums.w_addr.eq(self.waddr_i), psums.w_data.eq(result),
-            self.result_o.eq(result),
-        ]
-        with m.If(self.emit_i):
-            m.d.sync += result.eq(lanes.psum(psums.r_data, multiplier.p, self.first_i))
-
+        back_half(m, self, multiplier_for(config), total, last, lanes.psum)
         return m

@@ -1,6 +1,8 @@
 """``python -m models``: what the models know, on the command line."""
 
 import json
+import os
+import shlex
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from models.fetch import FetchError, model_path
 from models.formats import DATATYPES, MIXTURES, Datatype, Mixture, datatype
 from models.quality import measure, summary
 from models.quantize import SCHEMES, Scheme
@@ -73,7 +76,7 @@ def _table(title: str, rows: list[dict[str, Any]], *columns: str) -> Table:
     table = Table(title=title, title_justify="left")
     for column in columns:
         number = column in ("bits", "planes", "digits", "terms", "min", "max", "group_size",
-                            "sqnr_db", "least_ratio", "greatest_ratio")
+                            "sqnr_db", "least_ratio", "greatest_ratio", "float", "int8")
         table.add_column(column.replace("_", " "), justify="right" if number else "left",
                          no_wrap=column == "name")
     for row in rows:
@@ -128,11 +131,55 @@ def error(
                            "name", "sqnr_db", "least_ratio", "greatest_ratio", "worst_matrix"))
 
 
+@app.command()
+def quality(
+    weights: Annotated[list[str] | None, typer.Option(
+        help="Datatype, mixture, scheme or .toml file, with :asym or :clip if wanted; repeatable."
+    )] = None,
+    group_size: Annotated[list[int] | None, typer.Option(
+        min=0, help="Input features per scale, 0 for the whole channel; repeatable.")] = None,
+    quick: Annotated[bool, typer.Option(
+        "--quick", help="A handful of datatypes and one window of text: two minutes.")] = False,
+    windows: Annotated[int, typer.Option(
+        min=1, help="Windows of 512 tokens to read.")] = 4,
+    model: Annotated[Path | None, typer.Option(
+        help="A Llama in a GGUF file; SmolLM2-135M if left out.")] = None,
+    text: Annotated[Path | None, typer.Option(
+        help="A text file; the Lee background corpus if left out.")] = None,
+    out: Annotated[Path, typer.Option(
+        help="Folder for quality.json, quality.md, perplexity.png and .svg. Results that are "
+        "there already are used again.")] = Path("build/quality"),
+    jobs: Annotated[int | None, typer.Option(
+        min=1, help="Processes, about 1.2 GB each; one per core if left out.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, matrix by matrix.")] = False,
+) -> None:
+    """What each weight datatype loses: perplexity and weight errors of real models."""
+    from models.quality_run import survey
+    from models.survey_report import SHIPPED, text_rows
+    from models.survey_work import Source
+
+    source = Source(model or model_path("smollm2") / "model.gguf",
+                    text or model_path("lee-background") / "lee_background.cor",
+                    1 if quick else windows)
+    results = survey(source, weights or (), group_size or (), out, quick=quick,
+                     processes=jobs or os.cpu_count() or 1,
+                     command=f"python -m models {shlex.join(sys.argv[1:])}",
+                     decoder=model.stem if model else SHIPPED)
+    if as_json:
+        print(json.dumps(results))
+        return
+    shipped = results["shipped/smollm2"]
+    rows = [{"weights": "as in the file", "group_size": "", "bits": "", **shipped}]
+    rows += text_rows(results)
+    Console().print(_table("Perplexity", rows, "weights", "group_size", "bits", "float", "int8"))
+    Console(soft_wrap=True).print(f"tables: {out / 'quality.md'}; plot: {out / 'perplexity.png'}")
+
+
 def main() -> None:
     """Run the command line. Exit status 2 for wrong usage, 1 for any other error, in one line."""
     try:
         app()
-    except (ValueError, OSError) as error:
+    except (FetchError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
 

@@ -158,8 +158,8 @@ def test_slots_follow_the_stream_order(config, slow, seed):
                  if value is not None and name not in ("starts", "waited")}
         assert {name: found[name] for name in known} == known, f"cycle {cycle}"
     # Activations are taken over with the first slot, or in the pause before it.
-    assert swaps == [cycle - want["waited"] for (cycle, _), want in zip(slots, expected, strict=True)
-                     if want["starts"]]
+    pairs = zip(slots, expected, strict=True)
+    assert swaps == [cycle - want["waited"] for (cycle, _), want in pairs if want["starts"]]
     assert [tokens for _, tokens in retired] == [
         {name: job[name] for name in ("free_w", "free_a", "signal_out")} for job in jobs]
 
