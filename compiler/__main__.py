@@ -18,7 +18,7 @@ from compiler.passes import PASSES
 from hw.cli import Pe, overrides, write_text
 from hw.config import PRESETS, machine
 from hw.isa import disassemble
-from models.formats import DATATYPES
+from models.quantize import scheme
 from sim.memory import Memory
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
@@ -43,7 +43,12 @@ def _backend(value: str) -> str:
 
 
 def _weights(value: str) -> str:
-    return _one_of(tuple(DATATYPES), value)
+    if not value.endswith(".toml"):
+        try:
+            scheme(value)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+    return value
 
 
 def _pass(value: str | None) -> str | None:
@@ -63,12 +68,19 @@ def map_(
     settings: Annotated[list[str] | None, typer.Option(
         "--set", metavar="KEY=VALUE", help="Change a field of the machine; repeatable.")] = None,
     weights: Annotated[str, typer.Option(
-        callback=_weights, help=f"Weight datatype: {', '.join(DATATYPES)}.")] = "int4",
-    group_size: Annotated[int, typer.Option(
-        min=0, help="Input features per scale; 0 for the whole channel.")] = 64,
+        callback=_weights, help="Datatype, mixture or scheme (python -m models formats lists "
+                                "them), or the .toml file of a datatype.")] = "int4",
+    group_size: Annotated[int | None, typer.Option(
+        min=0, help="Input features per scale, 0 for the whole channel; what the scheme has, else "
+                    "64, if left out.")] = None,
     asymmetric: Annotated[bool, typer.Option(
         "--asymmetric", help="Give every group an offset.")] = False,
     scale_bits: Annotated[int, typer.Option(help="Bits of a group scale.")] = 8,
+    clip_search: Annotated[bool, typer.Option(
+        "--clip-search", help="Choose every group's range by squared error.")] = False,
+    flush_small_scales: Annotated[bool, typer.Option(
+        "--flush-small-scales", help="Raise scales too small for their form to the least there "
+                                     "is.")] = False,
     tokens: Annotated[int, typer.Option(min=1, max=1 << 20, help="Tokens per launch.")] = 128,
     memory_latency: Annotated[int, typer.Option(help="Cycles to a burst's first beat.")] = 32,
     memory_interval: Annotated[int, typer.Option(help="Cycles per beat.")] = 1,
@@ -80,7 +92,8 @@ def map_(
     """Map every linear layer of a checkpoint; write programs, weights and a report."""
     where = machine(machine_, overrides(settings), pe)
     options = Options(weights=weights, group_size=group_size, asymmetric=asymmetric,
-                      scale_bits=scale_bits, tokens=tokens,
+                      scale_bits=scale_bits, clip_search=clip_search,
+                      flush_small_scales=flush_small_scales, tokens=tokens,
                       memory=Memory(latency=memory_latency, interval=memory_interval))
 
     def after(name: str, program: Program) -> None:

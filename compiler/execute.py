@@ -14,15 +14,17 @@ from compiler.graph import LinearOp
 from compiler.image import Image, ImageError
 from compiler.passes.session import PROGRAM_FILE, WEIGHTS_FILE
 from compiler.unpack import unpack_weights
+from hw.config import Machine
 from hw.isa import parse
 from hw.kernel import gemm_program, plan_gemm
-from hw.pack import gemm_spec, pack_activations, unpack_outputs
-from models.formats import datatype
+from hw.pack import by_column, gemm_spec, pack_activations, unpack_outputs
+from hw.plan import PlanError
 from models.golden import mpgemm
 from models.matrix import QuantizedMatrix
 from models.quantize import quantize_activations
 from sim.cycles import CycleResult, run_cycles
 from sim.gemm import regions_of, simulate_gemm
+from sim.memory import Memory
 from sim.verilated import RunResult, SimulationError, run
 
 __all__ = ["BACKENDS", "InputError", "Result", "activations", "bias", "execute", "matrix",
@@ -115,9 +117,11 @@ def matrix(image: Image, op: LinearOp) -> QuantizedMatrix:
     plan, place = op.planned, op.placed
     try:
         return unpack_weights(
-            plan, datatype(op.datatype), image.stored(place.weights, plan.stored_bytes),
+            plan, op.chosen, image.stored(place.weights, plan.stored_bytes),
             image.stored(place.scales, plan.scale_bytes),
-            _array(image, place.channel_scale, "<f8", op.n))
+            _array(image, place.channel_scale, "<f8", op.n), features=op.k,
+            columns=None if place.columns is None else _array(
+                image, place.columns, "<i4", op.stored_k).astype(np.int64))
     except ValueError as error:
         raise ImageError(f"layer {op.name} in {image.folder}: {error}; map the model again"
                          ) from None
@@ -136,6 +140,7 @@ def digest(y: NDArray[np.int64]) -> str:
 
 def _rtl(image: Image, op: LinearOp, a: NDArray[np.integer], say: Callable[[str], None]
          ) -> tuple[NDArray[np.int64], RunResult]:
+    """``a`` [m, k] by stored column."""
     plan, place, where = op.planned, op.placed, image.memory_map
     memory = np.zeros(where.size, dtype=np.uint8)
     for at, data in ((0, (image.folder / PROGRAM_FILE).read_bytes()),
@@ -154,13 +159,21 @@ def _on_other_elements(image: Image, op: LinearOp, pe: str, backend: str, a: NDA
                        say: Callable[[str], None]) -> Result:
     """The layer's weights, packed again for elements of another kind."""
     machine, qm = image.machine.with_pe(pe), matrix(image, op)
+    try:
+        return _repacked(machine, qm, image.options.memory, op, backend, a, say)
+    except PlanError as error:
+        raise PlanError(f"layer {op.name}: {error}") from None
+
+
+def _repacked(machine: Machine, qm: QuantizedMatrix, memory: Memory, op: LinearOp, backend: str,
+              a: NDArray[np.integer], say: Callable[[str], None]) -> Result:
     if backend == "cycles":
         plan = plan_gemm(machine, gemm_spec(machine, op.m, qm))
-        model = run_cycles(machine, gemm_program(plan, regions_of(plan)[0]), image.options.memory)
+        model = run_cycles(machine, gemm_program(plan, regions_of(plan)[0]), memory)
         return Result(layer=op.name, backend=backend, cycles=model.counters["run"],
                       engines={name: {"model": counters}
                                for name, counters in model.engines.items()})
-    found = simulate_gemm(machine, qm, a, image.options.memory, say)
+    found = simulate_gemm(machine, qm, a, memory, say)
     return _compared(op, backend, found.y, mpgemm(a, qm), found.rtl, found.model)
 
 
@@ -192,5 +205,6 @@ def execute(image: Image, op: LinearOp, backend: str, a: NDArray[np.integer],
         return Result(layer=op.name, backend=backend, cycles=model.counters["run"],
                       engines={name: {"model": counters}
                                for name, counters in model.engines.items()})
-    y, measured = _rtl(image, op, a, say)
-    return _compared(op, backend, y, mpgemm(a, matrix(image, op)), measured, model)
+    qm = matrix(image, op)
+    y, measured = _rtl(image, op, by_column(qm, a), say)
+    return _compared(op, backend, y, mpgemm(a, qm), measured, model)

@@ -145,7 +145,7 @@ def _code_weights(tile: _Tile, fields: NDArray[np.uint8], encoding: Encoding) ->
     return table[0, low] + 16 * table[1, tile.codes(fields, 1)]
 
 
-def _columns(plan: Plan) -> NDArray[np.intp]:
+def _places(plan: Plan) -> NDArray[np.intp]:
     """Where in the padded K each of the ``k`` input features is."""
     feature = np.arange(plan.spec.k)
     group, inside = feature // plan.spec.group_size, feature % plan.spec.group_size
@@ -182,8 +182,10 @@ def _chosen(kind: Mixture, values: NDArray[np.int64], size: int
 
 
 def unpack_weights(plan: Plan, kind: Datatype | Mixture, weights: bytes, scales: bytes,
-                   channel_scale: NDArray[np.float64]) -> QuantizedMatrix:
-    """The matrix that ``weights`` and ``scales`` hold for ``plan``.
+                   channel_scale: NDArray[np.float64], *, features: int | None = None,
+                   columns: NDArray[np.int64] | None = None) -> QuantizedMatrix:
+    """The matrix that ``weights`` and ``scales`` hold for ``plan``; with ``columns`` int64 [k],
+    the input feature of each stored column, of ``features``.
 
     Where values are stored, the lowest code of a value is given, and the first codebook that has a
     group's values. Padding of the last group has value zero, or code 0 where there is none; padding
@@ -198,14 +200,14 @@ def unpack_weights(plan: Plan, kind: Datatype | Mixture, weights: bytes, scales:
     spec, encoding = plan.spec, encode(plan.machine, kind)
     fields = _unpacked(plan, weights)
     stored = np.frombuffer(scales, dtype="<u2").astype(np.uint16)
-    columns = _columns(plan)
+    places = _places(plan)
     found = np.empty((spec.n, spec.k), dtype=np.int64)
     halves = np.empty((spec.scales, spec.n, plan.groups), dtype=np.uint16)
     for index in range(len(plan.tiles)):
         tile = _Tile(plan, index)
         part = (_code_weights(tile, fields, encoding) if plan.machine.decodes
                 else _plane_weights(tile, fields, kind, encoding))
-        found[tile.start:tile.stop] = part.reshape(len(part), -1)[:, columns]
+        found[tile.start:tile.stop] = part.reshape(len(part), -1)[:, places]
         for which in range(len(halves)):
             halves[which, tile.start:tile.stop] = tile.half_words(stored, which)
 
@@ -236,6 +238,7 @@ def unpack_weights(plan: Plan, kind: Datatype | Mixture, weights: bytes, scales:
         fields_of["offset_mantissa"] = _signed(halves[-1])
         fields_of["offset_shift"] = (halves[-1] >> 12).astype(np.uint8)
     return QuantizedMatrix(
-        datatype=kind, codes=codes, group_size=spec.group_size, k_logical=spec.k,
+        datatype=kind, codes=codes, group_size=spec.group_size,
+        k_logical=spec.k if features is None else features, columns=columns,
         scale_mantissa=mantissa.astype(np.int16), scale_shift=shift, channel_scale=channel_scale,
         **fields_of)

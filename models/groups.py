@@ -12,6 +12,18 @@ from models.matrix import MANTISSA_BITS, MANTISSA_MAX, MANTISSA_MIN, SHIFT_MAX
 from models.rounding import finite, pad_groups, round_half_even
 
 Underflow = Literal["error", "flush"]
+
+
+class ScaleUnderflow(ValueError):
+    """A group's scale is too small for its form: the first of ``count``, and ``why``."""
+
+    def __init__(self, channel: int, group: int, count: int, why: str):
+        self.channel, self.group, self.count, self.why = channel, group, count, why
+        super().__init__(
+            f"scale of channel {channel}, group {group} underflows the mantissa: {why}; "
+            "pass underflow='flush' to give such groups the least scale there is")
+
+
 _TINY = 1e-200  # weights below this are taken as zero: their scales would not be normal numbers
 
 
@@ -124,13 +136,12 @@ def offset_form(x: NDArray[np.float64]) -> tuple[NDArray[np.int16], NDArray[np.u
 
 
 def check_underflow(lost: NDArray[np.bool_], underflow: Underflow, why: str) -> None:
-    """``ValueError`` for the first group [N, G] whose scale is lost, unless it may be."""
+    """:class:`ScaleUnderflow` for the first group [N, G] whose scale is lost, unless it may be."""
     if underflow not in ("error", "flush"):
         raise ValueError(f"underflow must be 'error' or 'flush', not {underflow!r}")
     if underflow == "error" and lost.any():
         n, g = np.argwhere(lost)[0].tolist()
-        raise ValueError(f"scale of channel {n}, group {g} underflows the mantissa: {why}; "
-                         "pass underflow='flush' to give such groups the least scale there is")
+        raise ScaleUnderflow(n, g, int(lost.sum()), why)
 
 
 def shift_form(exponent: NDArray[np.int64], used: NDArray[np.bool_], underflow: Underflow

@@ -35,6 +35,19 @@ def regular_candidates(mixture: Mixture) -> tuple[int, ...]:
     return tuple(others) if narrow else tuple(range(len(mixture.datatypes)))
 
 
+def outlier_count(groups: int, outlier_groups: int | float = OUTLIER_FRACTION) -> int:
+    """How many of ``groups`` K-groups become outliers, each stored as one group more."""
+    if isinstance(outlier_groups, float):
+        if not 0 <= outlier_groups <= 1:
+            raise ValueError(f"outlier_groups must be a fraction from 0.0 to 1.0 or a count, "
+                             f"not {outlier_groups!r}")
+        return math.ceil(outlier_groups * groups)
+    if not 0 <= outlier_groups <= groups:
+        raise ValueError(f"outlier_groups must be 0 to the {groups} groups there are, "
+                         f"not {outlier_groups!r}")
+    return outlier_groups
+
+
 def _base(w: ArrayLike, dt: Datatype | Mixture, group_size: int, scale_bits: int,
           clip_search: bool) -> tuple[QuantizedMatrix, int | None]:
     """All of ``w`` in ``dt``, and the select of ``int4``."""
@@ -49,14 +62,7 @@ def _base(w: ArrayLike, dt: Datatype | Mixture, group_size: int, scale_bits: int
 
 def _worst(groups: Groups, qm: QuantizedMatrix, outlier_groups: int | float) -> NDArray[np.bool_]:
     """[G]: the K-groups of greatest squared error over all channels, the first on a tie."""
-    if isinstance(outlier_groups, float):
-        if not 0 <= outlier_groups <= 1:
-            raise ValueError(f"outlier_groups must be a fraction from 0.0 to 1.0 or a count, "
-                             f"not {outlier_groups!r}")
-        count = math.ceil(outlier_groups * groups.count)
-    elif not 0 <= (count := outlier_groups) <= groups.count:
-        raise ValueError(f"outlier_groups must be 0 to the {groups.count} groups there are, "
-                         f"not {outlier_groups!r}")
+    count = outlier_count(groups.count, outlier_groups)
     values = qm.weights.reshape(groups.x.shape)
     error = groups.error(values, qm.scale * qm.channel_scale[:, None]).sum(axis=0)
     worst = np.zeros(groups.count, dtype=bool)

@@ -14,8 +14,8 @@ from models.mixture import Mixture
 from models.rounding import nearest_codes, pad_groups, quantize_activations, round_half_even
 from models.rtn import CLIP_RATIOS, quantize_weights
 
-__all__ = ["SCHEMES", "Scheme", "nearest_codes", "pad_groups", "quantize", "quantize_activations",
-           "quantize_weights", "round_half_even", "scheme"]
+__all__ = ["SCHEMES", "Scheme", "Underflow", "nearest_codes", "pad_groups", "quantize",
+           "quantize_activations", "quantize_weights", "round_half_even", "scheme"]
 
 DEFAULT_GROUP = 64
 
@@ -52,6 +52,8 @@ class Scheme:
     fixed_scale : str
         Why neither ``scale_bits`` nor ``clip_search`` apply; empty if both do.
     has_clip_search, has_asymmetric : bool
+    has_outliers : bool
+        Some K-groups are stored as two: see :meth:`stored_columns`.
     """
 
     name: str
@@ -63,6 +65,15 @@ class Scheme:
     fixed_scale: str = ""
     has_clip_search: bool = True
     has_asymmetric: bool = False
+    has_outliers: bool = False
+
+    def stored_columns(self, k: int, group_size: int) -> int | None:
+        """Columns of the matrix that ``k`` input features give, in groups of ``group_size``;
+        None if they are the features in their order, without ``columns``."""
+        if not self.has_outliers:
+            return None
+        groups = -(-k // group_size)
+        return (groups + outliers.outlier_count(groups)) * group_size
 
     def check(self, group_size: int | None, asymmetric: bool, scale_bits: int,
               clip_search: bool) -> int:
@@ -105,7 +116,7 @@ def _bitmod_mse(name: str) -> Scheme:
 
 def _outliers(name: str, base: str) -> Scheme:
     return Scheme(
-        name=name, datatype=datatype(base), group_size=128,
+        name=name, datatype=datatype(base), group_size=128, has_outliers=True,
         summary="the worst 1/16 of the K-groups in 8 bits",
         run=lambda r: outliers.quantize_outliers(
             r.w, base, r.group_size, scale_bits=r.scale_bits, clip_search=r.clip_search))
@@ -149,6 +160,8 @@ def scheme(name: str) -> Scheme:
         known = ", ".join(dict.fromkeys((*DATATYPES, *SCHEMES)))
         raise ValueError(f"weights must be one of {known}, or a .toml file, not {name!r}") \
             from error
+    if found.name in SCHEMES and name.endswith(".toml"):
+        raise ValueError(f"name in {name} must be a new one, not {found.name!r}")
     if isinstance(found, Mixture):
         return Scheme(name=name, datatype=found, group_size=128, summary="mixture",
                       run=lambda r: bitmod.quantize_mixture(
@@ -163,10 +176,10 @@ def scheme(name: str) -> Scheme:
                                                  r.scale_bits, r.clip_search))
 
 
-def quantize(w: ArrayLike, name: str, group_size: int | None = None, asymmetric: bool = False,
-             scale_bits: int = 8, clip_search: bool = False, underflow: Underflow = "error"
-             ) -> QuantizedMatrix:
-    """``w`` [N, K] by the scheme, mixture, datatype or ``.toml`` file called ``name``.
+def quantize(w: ArrayLike, name: str | Scheme, group_size: int | None = None,
+             asymmetric: bool = False, scale_bits: int = 8, clip_search: bool = False,
+             underflow: Underflow = "error") -> QuantizedMatrix:
+    """``w`` [N, K] by a scheme, or by the scheme, mixture, datatype or ``.toml`` file of a name.
 
     Parameters
     ----------
@@ -185,6 +198,6 @@ def quantize(w: ArrayLike, name: str, group_size: int | None = None, asymmetric:
     ``ValueError`` for weights that are not finite, with the position of the first, and for what
     does not go together, with the reason.
     """
-    found = scheme(name)
+    found = scheme(name) if isinstance(name, str) else name
     size = found.check(group_size, asymmetric, scale_bits, clip_search)
     return found.run(_Request(w, size, asymmetric, scale_bits, clip_search, underflow))
