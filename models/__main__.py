@@ -139,7 +139,7 @@ def quality(
     group_size: Annotated[list[int] | None, typer.Option(
         min=0, help="Input features per scale, 0 for the whole channel; repeatable.")] = None,
     quick: Annotated[bool, typer.Option(
-        "--quick", help="A handful of datatypes and one window of text: two minutes.")] = False,
+        "--quick", help="A handful of datatypes and one window of text: about a minute.")] = False,
     windows: Annotated[int, typer.Option(
         min=1, help="Windows of 512 tokens to read.")] = 4,
     model: Annotated[Path | None, typer.Option(
