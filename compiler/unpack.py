@@ -191,13 +191,15 @@ def unpack_weights(plan: Plan, kind: Datatype | Mixture, weights: bytes, scales:
     group's values. Padding of the last group has value zero, or code 0 where there is none; padding
     that the machine adds is dropped.
 
-    Raises ``ValueError`` for bytes of the wrong length, for a code that stands for nothing and for
-    a scale out of range.
+    Raises ``ValueError`` for bytes of the wrong length, for a decode table of other weights, for a
+    code that stands for nothing and for a scale out of range.
     """
     if len(weights) != plan.stored_bytes or len(scales) != plan.scale_bytes:
         raise ValueError(f"weights and scales must have {plan.stored_bytes} and {plan.scale_bytes} "
                          f"bytes, not {len(weights)} and {len(scales)}")
     spec, encoding = plan.spec, encode(plan.machine, kind)
+    if weights[:plan.table_bytes] != encoding.table(plan.machine)[:plan.table_bytes]:
+        raise ValueError(f"the decode table before the weights is not that of {kind.name}")
     fields = _unpacked(plan, weights)
     stored = np.frombuffer(scales, dtype="<u2").astype(np.uint16)
     places = _places(plan)

@@ -81,7 +81,8 @@ def _check_range(values: NDArray[np.int64], shift: int, what: str) -> None:
     if (bad := np.abs(values << shift) >= limit).any():
         n, g = np.argwhere(bad)[0].tolist()
         raise PlanError(f"{what} of channel {n}, group {g} is {values[n, g]} · 2^{shift}; the "
-                        f"multiplier takes less than {limit}; use fewer scale bits")
+                        f"multiplier takes less than {limit}; use fewer scale bits, or a scheme "
+                        "under which the groups of a channel differ less")
 
 
 def _half_word_groups(plan: Plan, qm: QuantizedMatrix) -> NDArray[np.uint16]:

@@ -38,7 +38,8 @@ def demo(command, tmp_path, monkeypatch):
 def test_demo(demo, tmp_path):
     code, out, _ = demo()
     assert code == 0
-    for text in ("12 layers on tiny, 4 tokens", f"layer: {DOWN}, 4 x 40 x 24, 3,840 MACs",
+    for text in ("12 layers on tiny, lut elements, 4 tokens",
+                 f"layer: {DOWN}, 4 x 40 x 24, 3,840 MACs",
                  "mismatching bits: 0 in 96 accumulators", "equal to the last bit and cycle"):
         assert text in out
     (cycles,) = [line for line in out.splitlines() if line.startswith("cycles: ")]

@@ -40,7 +40,7 @@ def test_what_each_pass_adds(stages):
     assert list(found) == NAMES == ["read", "choose", "tile", "allocate", "quantize", "emit",
                                     "report"]
     has = {
-        "choose": lambda p: op(p).scheme == op(p).chosen.name == "int4",
+        "choose": lambda p: op(p).scheme == "int4" and op(p).kind is not None,
         "tile": lambda p: op(p).plan is not None,
         "allocate": lambda p: op(p).place is not None and p.memory_map is not None,
         "quantize": lambda p: op(p).accumulator_bound is not None,
@@ -168,6 +168,24 @@ def test_addresses_end_at_32_bits():
     allocate([Wanted(str(index), plan) for index in range(fit - 1)])
     with pytest.raises(MapError, match=rf"layer ({fit - 1}|{fit}): .* 4294967296"):
         allocate([Wanted(str(index), plan) for index in range(fit + 1)])
+
+
+def test_every_part_has_room():
+    # 2048 columns of 4 bytes are two pages, one layer after another.
+    plan = plan_gemm(WIDE, spec(8, 64, 2048))
+    for bias, columns in ((False, False), (True, False), (False, True), (True, True)):
+        found, places = allocate([Wanted(str(index), plan, bias, columns) for index in range(2)])
+        one, two = places
+        assert (one.bias is not None, one.columns is not None) == (bias, columns)
+        parts = [(one.weights, plan.stored_bytes), (one.scales, plan.scale_bytes),
+                 (one.correction, 8 * 64), (one.channel_scale, 8 * 64), (one.bias, 4 * 64),
+                 (one.columns, 4 * 2048), (two.weights, 0)]
+        known = [(start, size) for start, size in parts if start is not None]
+        for (start, size), (following, _) in zip(known, known[1:], strict=False):
+            assert start + size <= following
+        last = max(place for place in (two.channel_scale + 8 * 64, two.bias and two.bias + 4 * 64,
+                                       two.columns and two.columns + 4 * 2048) if place)
+        assert last <= found.acts
 
 
 def test_outputs_end_at_32_bits():
