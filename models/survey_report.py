@@ -73,11 +73,15 @@ def mixture_table(results: Results) -> str:
     return _table(["mixture to part", "model", "mean ratio", "worst ratio", "of layer"], rows)
 
 
-def markdown(results: Results, scored: int, command: str, decoder: str = SHIPPED) -> str:
-    """The whole report. ``scored`` tokens were read by ``decoder``."""
+def markdown(results: Results, scored: int, command: str, decoder: str = SHIPPED,
+             missing: int = 0) -> str:
+    """The whole report. ``scored`` tokens were read by ``decoder``; ``missing`` jobs were not done.
+    """
     parts = [
         "# What each weight datatype loses", f"Made by `{command}`; every figure, matrix by "
-        "matrix, is in [quality.json](quality.json).",
+        "matrix, is in [quality.json](quality.json)."
+        + (f" Interrupted: {missing} measurements are missing; the same command makes them."
+           if missing else ""),
         "Weights are quantized as the compiler does it (`models.quantize.quantize`), without data, "
         "then multiplied in float32. `rtn…` is for comparison only: round to nearest with "
         "unrounded float scales max|w| / (2^(bits-1) - 1), the figures papers call RTN. `intN` "
