@@ -168,9 +168,10 @@ def quality(
     if as_json:
         print(json.dumps(results))
         return
-    shipped = results["shipped/smollm2"]
-    rows = [{"weights": "as in the file", "group_size": "", "bits": "", **shipped}]
-    rows += text_rows(results)
+    rows = [{"weights": "as in the file", "group_size": "", "bits": "", **found}
+            for key, found in results.items() if key == "shipped/smollm2"]
+    rows += [{**row, "int8": "" if row["int8"] is None else row["int8"]}
+             for row in text_rows(results)]
     Console().print(_table("Perplexity", rows, "weights", "group_size", "bits", "float", "int8"))
     Console(soft_wrap=True).print(f"tables: {out / 'quality.md'}; plot: {out / 'perplexity.png'}")
 

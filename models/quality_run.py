@@ -19,8 +19,8 @@ __all__ = ["survey"]
 def survey(source: Source, weights: Sequence[str], sizes: Sequence[int], out: Path, *, quick: bool,
            processes: int, command: str, decoder: str) -> dict[str, Any]:
     """Do what is missing of a survey and write ``quality.json``, ``quality.md`` and the plot to
-    ``out``; the results of this survey's jobs, by key. Progress is on standard error. ``command``
-    and ``decoder``, its name, are for the report.
+    ``out``; the results of this survey's jobs, by key. Progress is on standard error. Interrupted,
+    it reports what there is. ``command`` and ``decoder``, its name, are for the report.
 
     ``ValueError`` or ``OSError`` for a model or text that cannot be read, an unknown variant, and
     weights that are not finite, with the layer's name.
@@ -31,10 +31,16 @@ def survey(source: Source, weights: Sequence[str], sizes: Sequence[int], out: Pa
                   TimeElapsedColumn(), console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("reading the models", total=len(jobs),
                                  completed=sum(job.key in store.results for job in jobs))
-        for done in run(source, jobs, store, processes):
-            progress.update(task, advance=1, description=done.key)
-    results = {job.key: store.results[job.key] for job in jobs}
+        try:
+            for done in run(source, jobs, store, processes):
+                progress.update(task, advance=1, description=done.key)
+        except KeyboardInterrupt:
+            pass  # what is there is reported; the same command does the rest
+    results = {job.key: store.results[job.key] for job in jobs if job.key in store.results}
+    if not results:
+        raise KeyboardInterrupt
     scored = source.windows * (WINDOW - 1)
-    (out / "quality.md").write_text(markdown(results, scored, command, decoder), encoding="utf-8")
+    text = markdown(results, scored, command, decoder, missing=len(jobs) - len(results))
+    (out / "quality.md").write_text(text, encoding="utf-8")
     plot(results, out, decoder)
     return results

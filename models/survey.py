@@ -62,7 +62,8 @@ class Store:
     def put(self, key: str, result: Any) -> None:
         """Add a result and write the file."""
         self.results[key] = result
-        rows = ",\n".join(f"  {json.dumps(key)}: {json.dumps(self.results[key])}"
+        rows = ",\n".join(f"  {json.dumps(key)}: "
+                          f"{json.dumps(self.results[key], separators=(',', ':'))}"
                           for key in sorted(self.results))
         text = f'{{"digest": "{self.digest}", "results": {{\n{rows}\n}}}}\n'
         self.path.parent.mkdir(parents=True, exist_ok=True)

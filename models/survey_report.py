@@ -1,5 +1,6 @@
 """The quality survey's results as tables (Markdown) and as a plot."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -72,11 +73,15 @@ def mixture_table(results: Results) -> str:
     return _table(["mixture to part", "model", "mean ratio", "worst ratio", "of layer"], rows)
 
 
-def markdown(results: Results, scored: int, command: str, decoder: str = SHIPPED) -> str:
-    """The whole report. ``scored`` tokens were read by ``decoder``."""
+def markdown(results: Results, scored: int, command: str, decoder: str = SHIPPED,
+             missing: int = 0) -> str:
+    """The whole report. ``scored`` tokens were read by ``decoder``; ``missing`` jobs were not done.
+    """
     parts = [
         "# What each weight datatype loses", f"Made by `{command}`; every figure, matrix by "
-        "matrix, is in [quality.json](quality.json).",
+        "matrix, is in [quality.json](quality.json)."
+        + (f" Interrupted: {missing} measurements are missing; the same command makes them."
+           if missing else ""),
         "Weights are quantized as the compiler does it (`models.quantize.quantize`), without data, "
         "then multiplied in float32. `rtn…` is for comparison only: round to nearest with "
         "unrounded float scales max|w| / (2^(bits-1) - 1), the figures papers call RTN. `intN` "
@@ -128,10 +133,10 @@ def plot(results: Results, folder: Path, decoder: str = SHIPPED) -> None:
             if chosen:
                 axes.scatter([r["bits"] for r in chosen], [r["float"] for r in chosen],
                              marker=mark, color=colour, label=label, s=28, zorder=3)
-        if shipped := results.get("shipped/smollm2"):
-            axes.axhline(shipped["float"], color="#444444", linewidth=0.8, linestyle="--",
-                         label=f"as shipped, {shipped['float']:.3f}")
-        _label(axes, rows)
+        shipped = results.get("shipped/smollm2", {}).get("float")
+        if shipped:
+            axes.axhline(shipped, color="#444444", linewidth=0.8, linestyle="--",
+                         label=f"as in the file, {shipped:.3f}")
         axes.yaxis.set_major_formatter(ScalarFormatter())
         axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set_yticks([30, 32, 35, 40, 50, 60, 80, 100, 150, 200])
@@ -140,24 +145,40 @@ def plot(results: Results, folder: Path, decoder: str = SHIPPED) -> None:
         axes.grid(True, color="#e5e5e5", linewidth=0.6)
         axes.legend(loc="upper right")
         figure.tight_layout()
+        _label(axes, rows, shipped)
         figure.savefig(folder / "perplexity.png", dpi=130, metadata={"Software": None})
         figure.savefig(folder / "perplexity.svg", metadata={"Date": None, "Creator": None})
         plt.close(figure)
 
 
-def _label(axes: Any, rows: Sequence[dict[str, Any]]) -> None:
-    """Names beside their points, moved apart upwards where they would overlap."""
-    figure = axes.figure
-    figure.canvas.draw()
-    taken: list[Any] = []
-    for row in sorted(rows, key=lambda r: (r["float"], r["bits"])):
-        for step in range(24):
-            side, up = (6, -3 + 9 * (step // 2)) if step % 2 == 0 else (-6, -3 + 9 * (step // 2))
-            note = axes.annotate(row["weights"], (row["bits"], row["float"]), (side, up),
-                                 textcoords="offset points", fontsize=7.5,
-                                 ha="left" if side > 0 else "right")
-            box = note.get_window_extent(figure.canvas.get_renderer())
-            if not any(box.overlaps(other) for other in taken):
+def _label(axes: Any, rows: Sequence[dict[str, Any]], line: float | None) -> None:
+    """Names near their points, with a thin line where there is no room beside them; clear of the
+    points, of each other, and of a horizontal line at ``line``."""
+    from matplotlib.text import Text
+    from matplotlib.transforms import Bbox
+
+    axes.figure.canvas.draw()
+    renderer, inside = axes.figure.canvas.get_renderer(), axes.get_window_extent()
+    points = [axes.transData.transform((row["bits"], row["float"])) for row in rows]
+    taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in points]
+    taken.append(axes.get_legend().get_window_extent(renderer))
+    if line is not None:
+        y = axes.transData.transform((0, line))[1]
+        taken.append(Bbox.from_bounds(inside.x0, y - 1, inside.width, 2))
+    places = [(radius * math.cos(math.radians(angle)), radius * math.sin(math.radians(angle)))
+              for radius in range(6, 120, 9)
+              for angle in (0, 180, 30, 150, -30, -150, 55, 125, -55, -125, 80, 100, -80, -100)]
+    for row in sorted(rows, key=lambda r: (r["bits"], r["float"])):
+        for right, up in places:
+            note = axes.annotate(
+                row["weights"], (row["bits"], row["float"]), (right, up), fontsize=8,
+                textcoords="offset points", ha="left" if right > 0 else "right", va="center",
+                arrowprops={"arrowstyle": "-", "color": "#aaaaaa", "linewidth": 0.6,
+                            "shrinkA": 0, "shrinkB": 3} if math.hypot(right, up) > 10 else None)
+            note.update_positions(renderer)
+            box = Text.get_window_extent(note, renderer)  # the name without its line
+            if inside.containsx(box.x0) and inside.containsx(box.x1) and inside.containsy(
+                    box.y0) and not any(box.overlaps(other) for other in taken):
                 taken.append(box)
                 break
             note.remove()

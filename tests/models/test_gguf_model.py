@@ -25,7 +25,7 @@ def test_reads_what_was_written(tmp_path, weights):
         assert model[name].dtype == np.float32 and np.array_equal(model[name], expected)
     assert model.matrices() == [name for name in weights if name.startswith("blk.")
                                 and "norm" not in name]
-    assert Llama(model.config(), model)(np.array([1, 2])).shape == (2, 11)
+    assert Llama(model.config(), model)(np.array([1, 2])).shape == (2, 12)
 
 
 def test_tokenizer(tmp_path, weights):
@@ -33,6 +33,11 @@ def test_tokenizer(tmp_path, weights):
     assert tokenizer.encode("abc ab12\n<|end|>ba") == [9, 8, 5, 6, 10, 0, 2, 1]
     assert tokenizer.decode([9, 8, 5, 6, 10, 0, 2, 1]) == "abc ab12\nba"
     assert tokenizer.encode("") == []
+
+
+def test_rule_of_the_other_kind_keeps_digits_together(tmp_path, weights):
+    path = write_gguf(tmp_path / "m.gguf", weights, rule="gpt-2")
+    assert GgufModel(path).tokenizer().encode("12 2") == [11, 4, 6]
 
 
 @pytest.mark.parametrize("keep", [0, 3, 100, 1000, -100])

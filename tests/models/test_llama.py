@@ -60,7 +60,7 @@ def oracle(ids, weights, config):
 def test_matches_the_oracle(tied, dtype, tolerance):
     weights = tensors(tied=tied)
     logits = Llama(CONFIG, weights, dtype=dtype)(IDS)
-    assert logits.dtype == dtype and logits.shape == (8, 11)
+    assert logits.dtype == dtype and logits.shape == (8, 12)
     np.testing.assert_allclose(logits, oracle(IDS, weights, CONFIG), atol=tolerance, rtol=0)
 
 
@@ -127,7 +127,7 @@ def test_gates_far_out_do_not_overflow():
 
 @pytest.mark.parametrize("ids, message", [
     ([], "tokens must be one or more"), ([[1]], r"not of shape \(1, 1\)"),
-    ([11], "within 0...10, not 11...11"), ([0, -1], "not -1...0"),
+    ([12], "within 0...11, not 12...12"), ([0, -1], "not -1...0"),
 ])
 def test_tokens_refused(ids, message):
     with pytest.raises(ValueError, match=message):

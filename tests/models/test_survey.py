@@ -7,7 +7,6 @@ import sys
 import numpy as np
 import pytest
 
-from models import survey_plan
 from models.bert import float_linear
 from models.checkpoints import Decoder
 from models.formats import DATATYPES
@@ -89,7 +88,6 @@ def test_plan():
     assert [j.key for j in plan(["int4", "mxfp4"], [32, 0])] == [
         "shipped/smollm2", "text/smollm2/int4/32", "text/smollm2/int4/0", "text/smollm2/mxfp4/32",
         "error/minilm/int4/32", "error/minilm/int4/0", "error/minilm/mxfp4/32"]
-    assert all(variant(name) for name in survey_plan._READ)
 
 
 def test_store_goes_on_where_it_stopped(source, tmp_path):
@@ -128,6 +126,8 @@ def test_report_and_plot(tmp_path):
                  "| `bitmod4` to `fp4` | minilm | 0.8000 | 0.9900 | dense |",
                  "| weights | channel |"):
         assert line in text
+    assert "Interrupted" not in text
+    assert "3 measurements are missing" in markdown(results, 2044, "the command", missing=3)
     assert "`the command`" in text and "2,044 tokens" in text
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()

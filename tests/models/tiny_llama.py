@@ -6,11 +6,11 @@ from gguf.quants import quantize
 
 from models.llama import LlamaConfig
 
-CONFIG = LlamaConfig(layers=2, hidden=32, heads=4, kv_heads=2, head=8, vocabulary=11, eps=1e-3,
+CONFIG = LlamaConfig(layers=2, hidden=32, heads=4, kv_heads=2, head=8, vocabulary=12, eps=1e-3,
                      rope_base=500.0)
 FEED_FORWARD = 64
-TOKENS = ["<|end|>", "a", "b", "c", "Ġ", "1", "2", "ab", "Ġab", "abc", "Ċ"]
-MERGES = ["a b", "Ġ ab", "ab c"]
+TOKENS = ["<|end|>", "a", "b", "c", "Ġ", "1", "2", "ab", "Ġab", "abc", "Ċ", "12"]
+MERGES = ["a b", "Ġ ab", "ab c", "1 2"]
 
 
 def tensors(seed=1, config=CONFIG, tied=True):
