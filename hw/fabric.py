@@ -1,8 +1,8 @@
 """Building blocks of the processing element, in plain Amaranth and in ECP5 primitives.
 
 Every block exists once per fabric with the same ports, the same latency and the same values;
-``config.fabric`` chooses. ``"generic"`` and ``"ice40"`` are plain Amaranth, ``"ecp5"`` is built
-from ``CCU2C`` carry cells, ``MULT18X18D`` and ``PDPW16KD``.
+``config.fabric`` chooses. ``"generic"`` is plain Amaranth, ``"ecp5"`` is built from ``CCU2C``
+carry cells, ``MULT18X18D`` and ``PDPW16KD``; of ``"ice40"`` only the adders (``hw/adders.py``).
 """
 
 from amaranth import *
@@ -11,35 +11,34 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 
-def adders_for(config):
-    """The adders of one processing element on ``config.fabric``."""
-    return Ecp5Adders() if config.fabric == "ecp5" else GenericAdders()
-
-
 class GenericAdders(Elaboratable):
     """Adders with conditionally negated or gated operands. Combinational.
 
-    Each method adds one adder and returns its sum. A *tree value* of level 0 is two's complement;
-    those of other levels are in an encoding of the fabric's own and go only into :meth:`node` and
-    :meth:`sigma`.
+    Each method adds one adder and returns its sum. A *tree value* of level 0 is a table entry in
+    two's complement; those of other levels and ``w`` are in an encoding of the fabric's own and
+    go only into the next method. Where ``early``, values are inverted where they are made: an
+    entry comes inverted by ``inv`` of its node, and a node or entry by ``out``, which is ``inv``
+    of the node that takes it as its right operand, or 0.
     """
-    def node(self, level, left, right, inv):
+    early = False
+
+    def node(self, level, left, right, inv, out=0):
         """Tree value of ``level``: ``left + (right ^ inv)``, one bit wider than its operands."""
         return _signed_sum(left.as_signed(), _inverted(right, inv))
 
-    def pair(self, high, low, odd_high, odd_low, keep):
+    def pair(self, high, low, odd_high, odd_low, keep, out):
         """Bits 1 and up of ``{high, odd_high} ± {low, odd_low}``, plus if ``keep``; ``low`` comes
         complemented where it is subtracted. Signed, one bit wider than ``high``."""
         carry = Mux(odd_low, odd_high, ~keep)
         return _signed_sum(Cat(1, high).as_signed(), Cat(carry, low).as_signed())[1:].as_signed()
 
     def sigma(self, level, v, sigma, inv_n, sub):
-        """``v + ((sigma ^ ~inv_n) & sub)``, signed, one bit wider; ``v`` is a tree value."""
+        """``w = v + ((sigma ^ ~inv_n) & sub)``, one bit wider; ``v`` is a tree value."""
         addend = _inverted(sigma, ~inv_n) & sub.replicate(len(sigma)).as_signed()
         return _signed_sum(v.as_signed(), addend)
 
     def accumulate(self, acc, w, inv):
-        """``2 * acc + (w ^ inv)``, signed, as wide as ``acc``; wraps."""
+        """``2 * acc + (w ^ inv)``, signed, as wide as ``acc``; wraps. ``inv`` is ``inv_n`` of w."""
         return ((acc << 1) + _inverted(w, inv))[:len(acc)].as_signed()
 
     def psum(self, psum, product, first):
@@ -77,13 +76,13 @@ class Ecp5Adders(GenericAdders):
         self._adders.append((bits, ended, total))
         return total
 
-    def node(self, level, left, right, inv):
+    def node(self, level, left, right, inv, out=0):
         bits = [(0x96AA, a, b, inv, 1) for a, b in zip(left, right, strict=True)]
         if level == 1:  # two's complement operands: bias them here
             bits[-1] = (0x9655, left[-1], right[-1], inv, 1)
         return self._add([*bits, (0x0000, 0, 0, 0, 0)], ended=True)
 
-    def pair(self, high, low, odd_high, odd_low, keep):
+    def pair(self, high, low, odd_high, odd_low, keep, out):
         bits = [(0x96AA, a, b, 0, 1) for a, b in zip(high, low, strict=True)]
         carry = (0x72FF, odd_low, odd_high, keep, 1)  # passes it on; has no sum
         return self._add([carry, *bits, bits[-1]])[1:].as_signed()

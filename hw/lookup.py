@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.delay import delay
 
-from .fabric import adders_for
+from .adders import adders_for
 
 __all__ = ["PairTable", "RamTable", "RowTables", "pair_layout", "shared_layout"]
 
@@ -167,7 +167,8 @@ class PairTable(wiring.Component):
 
     Members
     -------
-    x : index; ``data`` is the entry one cycle later.
+    x, inv : index; ``data`` is the entry one cycle later, inverted by ``inv`` where the fabric's
+        adders want that early
     pairs, odd : of the table, see :func:`shared_layout`
     """
     latency = 1
@@ -175,7 +176,7 @@ class PairTable(wiring.Component):
     def __init__(self, config):
         self._config = config
         super().__init__({
-            "x": In(3), "data": Out(signed(config.table_bits)),
+            "x": In(3), "inv": In(1), "data": Out(signed(config.table_bits)),
             "pairs": In(pair_layout(config)), "odd": In(1),
         })
 
@@ -188,6 +189,8 @@ class PairTable(wiring.Component):
         low ^= (~x[1]).replicate(len(low))
         entry = Signal(signed(len(self.data) - 1), reset_less=True)
         m.d.sync += entry.eq(adders.pair(high, low.as_signed(), pairs.odd_high, pairs.odd_low,
-                                         x[1]))
-        m.d.comb += self.data.eq(Cat(self.odd, entry))
+                                         x[1], self.inv))
+        inverted = Signal(reset_less=True)
+        m.d.sync += inverted.eq(self.inv & adders.early)
+        m.d.comb += self.data.eq(Cat(self.odd ^ inverted, entry))
         return m

