@@ -181,7 +181,7 @@ async def registers(dut) -> None:
 
 @cocotb.test()
 async def counters(dut) -> None:
-    """Busy counters count beats and slots; they stand still after the end."""
+    """Busy counters count beats and slices; they stand still after the end."""
     bench, gemm = await begin(dut, "counters")
     reads, writes = bench.watch.read_beats, bench.watch.write_beats
     await bench.run(gemm)
@@ -189,8 +189,8 @@ async def counters(dut) -> None:
     assert found["load_busy"] == bench.watch.read_beats - reads
     assert found["store_busy"] == bench.watch.write_beats - writes == (
         plan.out_bytes // bench.machine.beat_bytes)
-    slots = plan.m_tiles * plan.k_tiles * sum(map(plan.stream_slots, plan.tiles))
-    assert found["execute_busy"] == slots
+    slices = plan.subs * sum(plan.tiles) * (plan.spec.slots + plan.spec.offset)
+    assert found["execute_busy"] == plan.m_tiles * plan.k_tiles * slices
     assert found["total"] > found["run"] > max(found["execute_busy"], found["store_busy"])
     await ClockCycles(dut.clk, 100)
     assert await bench.counters() == found
