@@ -92,9 +92,11 @@ def markdown(results: Results, scored: int, command: str, decoder: str = SHIPPED
         f"{scored // 511} windows of 512 tokens, each read on its own, without a start token, the "
         "first token of each not scored. The embedding, which is also the head, stays as shipped "
         "(Q8_0). With INT8 activations the input of every linear layer, the head's too, is "
-        "rounded per token. Bits per weight count codes, group scales of 8 bits, offsets of 16, "
-        "selects of 2 and one 32-bit scale per channel (per matrix for MX and NVFP4; `rtn…`: 32 "
-        "bits per group); padding is not counted.",
+        "rounded per token. Weights come from the file, where they have 4 bits already (Q4_1 in "
+        "SmolLM2's): what is lost is lost by quantizing again.",
+        "Bits per weight count codes, group scales of 8 bits, offsets of 16, selects of 2 and one "
+        "32-bit scale per channel (per matrix for MX and NVFP4; `rtn…`: 32 bits per group); "
+        "padding is not counted.",
         perplexity_table(results), "![perplexity against bits per weight](perplexity.png)"]
     if any(key.startswith("mixture/") for key in results):
         parts += ["## Mixtures and their parts",
