@@ -50,7 +50,8 @@ bench: setup ## measure: cycles, speeds, density; tables, and JSON in build/benc
 	@mkdir -p build/bench
 	@$(RUN) "$(BIN)/python" -m sim bench --out build/bench/sim.json
 	@$(RUN) "$(BIN)/python" -m compiler bench --out build/bench/map.json
-	@$(RUN) "$(BIN)/python" -m fpga.pe_bench --out build/bench/pe.json
+	@$(RUN) "$(BIN)/python" -m fpga bench-pe --out build/bench/pe.json
+	@$(RUN) "$(BIN)/python" -m fpga dsp-peak --out build/bench/peak.json
 
 lint: setup ## style, types, import directions
 	@$(RUN) "$(BIN)/ruff" check .

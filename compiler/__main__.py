@@ -15,10 +15,10 @@ from compiler.graph import Options, Program
 from compiler.image import Image, open_image, report
 from compiler.mapping import map_checkpoint
 from compiler.passes import PASSES
-from hw.cli import overrides, write_text
+from hw.cli import Pe, overrides, write_text
 from hw.config import PRESETS, machine
 from hw.isa import disassemble
-from models.formats import DATATYPES
+from models.quantize import scheme
 from sim.memory import Memory
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
@@ -43,7 +43,12 @@ def _backend(value: str) -> str:
 
 
 def _weights(value: str) -> str:
-    return _one_of(tuple(DATATYPES), value)
+    if not value.endswith(".toml"):
+        try:
+            scheme(value)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+    return value
 
 
 def _pass(value: str | None) -> str | None:
@@ -59,15 +64,23 @@ def map_(
         help="config.json; the one beside the checkpoint if left out.")] = None,
     machine_: Annotated[str, typer.Option(
         "--machine", help=f"{', '.join(PRESETS)}, or a .toml or .json file.")] = "ulx3s-85f",
+    pe: Pe = None,
     settings: Annotated[list[str] | None, typer.Option(
         "--set", metavar="KEY=VALUE", help="Change a field of the machine; repeatable.")] = None,
     weights: Annotated[str, typer.Option(
-        callback=_weights, help=f"Weight datatype: {', '.join(DATATYPES)}.")] = "int4",
-    group_size: Annotated[int, typer.Option(
-        min=0, help="Input features per scale; 0 for the whole channel.")] = 64,
+        callback=_weights, help="Datatype, mixture or scheme (python -m models formats lists "
+                                "them), or the .toml file of a datatype.")] = "int4",
+    group_size: Annotated[int | None, typer.Option(
+        min=0, help="Input features per scale, 0 for the whole channel; what the scheme has, else "
+                    "64, if left out.")] = None,
     asymmetric: Annotated[bool, typer.Option(
         "--asymmetric", help="Give every group an offset.")] = False,
     scale_bits: Annotated[int, typer.Option(help="Bits of a group scale.")] = 8,
+    clip_search: Annotated[bool, typer.Option(
+        "--clip-search", help="Choose every group's range by squared error.")] = False,
+    flush_small_scales: Annotated[bool, typer.Option(
+        "--flush-small-scales", help="Raise scales too small for their form to the least there "
+                                     "is.")] = False,
     tokens: Annotated[int, typer.Option(min=1, max=1 << 20, help="Tokens per launch.")] = 128,
     memory_latency: Annotated[int, typer.Option(help="Cycles to a burst's first beat.")] = 32,
     memory_interval: Annotated[int, typer.Option(help="Cycles per beat.")] = 1,
@@ -77,9 +90,10 @@ def map_(
         help=f"Print the program after {', '.join(step.name for step in PASSES)}.")] = None,
 ) -> None:
     """Map every linear layer of a checkpoint; write programs, weights and a report."""
-    where = machine(machine_, overrides(settings))
+    where = machine(machine_, overrides(settings), pe)
     options = Options(weights=weights, group_size=group_size, asymmetric=asymmetric,
-                      scale_bits=scale_bits, tokens=tokens,
+                      scale_bits=scale_bits, clip_search=clip_search,
+                      flush_small_scales=flush_small_scales, tokens=tokens,
                       memory=Memory(latency=memory_latency, interval=memory_interval))
 
     def after(name: str, program: Program) -> None:
@@ -103,7 +117,8 @@ def run(
     backend: Annotated[str, typer.Option(
         callback=_backend, help=f"{', '.join(BACKENDS)}.")] = "golden",
     source: Annotated[Path | None, typer.Option(
-        "--input", help=".npy of [m, k]: int8, or floats to quantize per token.")] = None,
+        "--input", help=".npy of [m, k]: integers, or floats to quantize per token.")] = None,
+    pe: Pe = None,
     seed: Annotated[int | None, typer.Option(
         min=0, help="Seed of random activations if there is no --input; 0 if left out.")] = None,
     as_json: Json = False,
@@ -112,9 +127,10 @@ def run(
     if source is not None and seed is not None:
         raise typer.BadParameter("goes without --input", param_hint="--seed")
     image = open_image(folder)
-    op = image.layer(layer)
-    a = random_activations(op, seed or 0) if source is None else activations(op, source)
-    result = execute(image, op, backend, a, say=lambda text: print(text, file=sys.stderr))
+    op, bits = image.layer(layer), image.machine.act_bits
+    a = random_activations(op, seed or 0, bits) if source is None else activations(op, source,
+                                                                                   bits)
+    result = execute(image, op, backend, a, lambda text: print(text, file=sys.stderr), pe)
     if as_json:
         print(json.dumps(result.to_dict()))
     else:

@@ -38,7 +38,7 @@ def _busy(label: str) -> Iterator[None]:
 
 
 def run_demo(layer: str, sentence: str, out: Path, machine: Machine) -> bool:
-    """Map MiniLM to W4A8 in groups of 64 for the sentence's tokens, run ``layer`` on the RTL with
+    """Map MiniLM to int4 in groups of 64 for the sentence's tokens, run ``layer`` on the RTL with
     the activations that the sentence gives it, and print what came out. True if every bit and
     every counter is as the models say."""
     source = model_path("minilm")
@@ -55,7 +55,7 @@ def run_demo(layer: str, sentence: str, out: Path, machine: Machine) -> bool:
         weights, config = checkpoint.tensors(), checkpoint.config
     inputs: dict[str, np.ndarray] = {}
     forward(ids, weights, config, capture=inputs)
-    a, sx = quantize_activations(inputs[layer])
+    a, sx = quantize_activations(inputs[layer], image.machine.act_bits)
     print(f"sentence: {sentence!r}, {len(ids)} tokens")
     print(f"layer: {layer}, {op.m} x {op.k} x {op.n}, {op.macs:,} MACs")
 
@@ -63,7 +63,7 @@ def run_demo(layer: str, sentence: str, out: Path, machine: Machine) -> bool:
         build(machine)
     started = time.monotonic()
     with _busy("running the RTL"):
-        result = execute(image, op, "rtl", a.astype(np.int8))
+        result = execute(image, op, "rtl", a)
     took = time.monotonic() - started
     assert result.accumulators is not None and result.cycles is not None
     qm = matrix(image, op)

@@ -14,13 +14,17 @@ from compiler.graph import LinearOp
 from compiler.image import Image, ImageError
 from compiler.passes.session import PROGRAM_FILE, WEIGHTS_FILE
 from compiler.unpack import unpack_weights
+from hw.config import Machine
 from hw.isa import parse
-from hw.pack import pack_activations, unpack_outputs
-from models.formats import datatype
+from hw.kernel import gemm_program, plan_gemm
+from hw.pack import by_column, gemm_spec, pack_activations, unpack_outputs
+from hw.plan import PlanError
 from models.golden import mpgemm
 from models.matrix import QuantizedMatrix
 from models.quantize import quantize_activations
-from sim.cycles import run_cycles
+from sim.cycles import CycleResult, run_cycles
+from sim.gemm import regions_of, simulate_gemm
+from sim.memory import Memory
 from sim.verilated import RunResult, SimulationError, run
 
 __all__ = ["BACKENDS", "InputError", "Result", "activations", "bias", "execute", "matrix",
@@ -64,8 +68,9 @@ class Result:
         return found
 
 
-def activations(op: LinearOp, path: Path) -> NDArray[np.int8]:
-    """Activations [m, k] from a ``.npy`` file: int8 as they are, floats quantized per token."""
+def activations(op: LinearOp, path: Path, bits: int = 8) -> NDArray[np.signedinteger]:
+    """Activations [m, k] of ``bits`` bits from a ``.npy`` file: int8 and int16 as they are, floats
+    quantized per token."""
     try:
         found = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
@@ -80,20 +85,25 @@ def activations(op: LinearOp, path: Path) -> NDArray[np.int8]:
     if found.shape[0] != op.m:
         raise InputError(f"{path} has {found.shape[0]} tokens, and layer {op.name} was mapped for "
                          f"{op.m}; map again with --tokens {found.shape[0]}")
-    if found.dtype == np.int8:
+    if found.dtype in (np.int8, np.int16):
+        limit = 1 << bits - 1
+        if found.size and not -limit <= found.min() <= found.max() < limit:
+            raise InputError(f"{path} must hold values of the machine's {bits} bits, not "
+                             f"{found.min()}…{found.max()}")
         return np.array(found)
     if found.dtype.kind != "f":
-        raise InputError(f"{path} must hold int8 or floating point, not {found.dtype}")
+        raise InputError(f"{path} must hold int8, int16 or floating point, not {found.dtype}")
     try:
-        return quantize_activations(np.array(found))[0].astype(np.int8)
+        return quantize_activations(np.array(found), bits)[0]
     except ValueError as error:
         raise InputError(f"{path}: {error}") from None
 
 
-def random_activations(op: LinearOp, seed: int) -> NDArray[np.int8]:
-    """All of int8, uniformly; the same for the same seed and shape."""
-    rng = np.random.default_rng(seed)
-    return rng.integers(-128, 128, size=(op.m, op.k), dtype=np.int8)
+def random_activations(op: LinearOp, seed: int, bits: int = 8) -> NDArray[np.signedinteger]:
+    """All values of ``bits`` bits, uniformly; the same for the same seed and shape."""
+    rng, limit = np.random.default_rng(seed), 1 << bits - 1
+    dtype = np.int8 if bits <= 8 else np.int16
+    return rng.integers(-limit, limit, size=(op.m, op.k), dtype=dtype)
 
 
 def _array(image: Image, address: int, dtype: str, count: int) -> NDArray:
@@ -107,9 +117,11 @@ def matrix(image: Image, op: LinearOp) -> QuantizedMatrix:
     plan, place = op.planned, op.placed
     try:
         return unpack_weights(
-            plan, datatype(op.datatype), image.stored(place.weights, plan.weight_bytes),
+            plan, op.chosen, image.stored(place.weights, plan.stored_bytes),
             image.stored(place.scales, plan.scale_bytes),
-            _array(image, place.channel_scale, "<f8", op.n))
+            _array(image, place.channel_scale, "<f8", op.n), features=op.k,
+            columns=None if place.columns is None else _array(
+                image, place.columns, "<i4", op.stored_k).astype(np.int64))
     except ValueError as error:
         raise ImageError(f"layer {op.name} in {image.folder}: {error}; map the model again"
                          ) from None
@@ -126,8 +138,9 @@ def digest(y: NDArray[np.int64]) -> str:
     return hashlib.sha256(np.ascontiguousarray(y, dtype="<i8").tobytes()).hexdigest()
 
 
-def _rtl(image: Image, op: LinearOp, a: NDArray[np.int8], say: Callable[[str], None]
+def _rtl(image: Image, op: LinearOp, a: NDArray[np.integer], say: Callable[[str], None]
          ) -> tuple[NDArray[np.int64], RunResult]:
+    """``a`` [m, k] by stored column."""
     plan, place, where = op.planned, op.placed, image.memory_map
     memory = np.zeros(where.size, dtype=np.uint8)
     for at, data in ((0, (image.folder / PROGRAM_FILE).read_bytes()),
@@ -142,26 +155,56 @@ def _rtl(image: Image, op: LinearOp, a: NDArray[np.int8], say: Callable[[str], N
     return unpack_outputs(plan, result.dump, correction), result
 
 
-def execute(image: Image, op: LinearOp, backend: str, a: NDArray[np.int8],
-            say: Callable[[str], None] = lambda text: None) -> Result:
+def _on_other_elements(image: Image, op: LinearOp, pe: str, backend: str, a: NDArray[np.integer],
+                       say: Callable[[str], None]) -> Result:
+    """The layer's weights, packed again for elements of another kind."""
+    machine, qm = image.machine.with_pe(pe), matrix(image, op)
+    try:
+        return _repacked(machine, qm, image.options.memory, op, backend, a, say)
+    except PlanError as error:
+        raise PlanError(f"layer {op.name}: {error}") from None
+
+
+def _repacked(machine: Machine, qm: QuantizedMatrix, memory: Memory, op: LinearOp, backend: str,
+              a: NDArray[np.integer], say: Callable[[str], None]) -> Result:
+    if backend == "cycles":
+        plan = plan_gemm(machine, gemm_spec(machine, op.m, qm))
+        model = run_cycles(machine, gemm_program(plan, regions_of(plan)[0]), memory)
+        return Result(layer=op.name, backend=backend, cycles=model.counters["run"],
+                      engines={name: {"model": counters}
+                               for name, counters in model.engines.items()})
+    found = simulate_gemm(machine, qm, a, memory, say)
+    return _compared(op, backend, found.y, mpgemm(a, qm), found.rtl, found.model)
+
+
+def _compared(op: LinearOp, backend: str, y: NDArray[np.int64], golden: NDArray[np.int64],
+              rtl: RunResult, model: CycleResult) -> Result:
+    return Result(
+        layer=op.name, backend=backend, cycles=rtl.counters["run"], sha256=digest(y),
+        mismatches=int((y != golden).sum()), model_cycles=model.counters["run"], accumulators=y,
+        engines={name: {"rtl": counters, "model": model.engines[name]}
+                 for name, counters in rtl.engines.items()})
+
+
+def execute(image: Image, op: LinearOp, backend: str, a: NDArray[np.integer],
+            say: Callable[[str], None] = lambda text: None, pe: str | None = None) -> Result:
     """Run activations ``a`` [m, k] through a layer. ``rtl`` compares every accumulator with the
-    golden model and every counter with the cycle model."""
+    golden model and every counter with the cycle model. With ``pe`` of another kind than the
+    image's, weights are packed again for such elements."""
+    if backend not in BACKENDS:
+        raise InputError(f"backend must be one of {', '.join(BACKENDS)}, not {backend!r}")
     if backend == "golden":
         y = mpgemm(a, matrix(image, op))
         return Result(layer=op.name, backend=backend, mismatches=0, sha256=digest(y),
                       accumulators=y)
+    if pe is not None and pe != image.machine.pe:
+        return _on_other_elements(image, op, pe, backend, a, say)
     model = run_cycles(image.machine, parse(image.code(op)), image.options.memory,
                        op.placed.program)
     if backend == "cycles":
         return Result(layer=op.name, backend=backend, cycles=model.counters["run"],
                       engines={name: {"model": counters}
                                for name, counters in model.engines.items()})
-    if backend != "rtl":
-        raise InputError(f"backend must be one of {', '.join(BACKENDS)}, not {backend!r}")
-    y, measured = _rtl(image, op, a, say)
-    return Result(
-        layer=op.name, backend=backend, cycles=measured.counters["run"], sha256=digest(y),
-        mismatches=int((y != mpgemm(a, matrix(image, op))).sum()),
-        model_cycles=model.counters["run"], accumulators=y,
-        engines={name: {"rtl": counters, "model": model.engines[name]}
-                 for name, counters in measured.engines.items()})
+    qm = matrix(image, op)
+    y, measured = _rtl(image, op, by_column(qm, a), say)
+    return _compared(op, backend, y, mpgemm(a, qm), measured, model)

@@ -14,6 +14,8 @@ import networkx as nx
 from compiler.memory import MemoryMap, Place
 from hw.config import Machine
 from hw.plan import Plan
+from models.formats import Datatype, Mixture
+from models.quantize import Scheme
 from sim.memory import Memory
 
 __all__ = ["HostOp", "LinearOp", "Model", "Options", "Program", "VerifyError"]
@@ -29,17 +31,21 @@ class Options:
 
     Parameters
     ----------
-    weights : name of the weight datatype
-    group_size : input features that share a scale; 0 for the whole channel
+    weights : name of a datatype, mixture or scheme, or a .toml file's path; once chosen, a name
+    group_size : input features that share a scale; 0 for the whole channel, None for the scheme's
     asymmetric : every group has an offset
     scale_bits : bits of a group scale's mantissa
+    clip_search : every group's range is chosen by squared error
+    flush_small_scales : scales too small for their form become the least there is
     tokens : tokens per launch
     memory : memory behind the machine, for cycles
     """
     weights: str = "int4"
-    group_size: int = 64
+    group_size: int | None = None
     asymmetric: bool = False
     scale_bits: int = 8
+    clip_search: bool = False
+    flush_small_scales: bool = False
     tokens: int = 128
     memory: Memory = Memory()
 
@@ -75,10 +81,13 @@ class LinearOp:
     k: int
     n: int
     bias_tensor: str | None = None
-    # choose
-    datatype: str = ""
+    # choose; quantizer is known while mapping only
+    scheme: str = ""
+    quantizer: Scheme | None = None
+    kind: Datatype | Mixture | None = None
     group_size: int = 0
     asymmetric: bool = False
+    columns: int | None = None  # stored, where they are not the input features in their order
     # tile
     plan: Plan | None = None
     # allocate
@@ -86,6 +95,7 @@ class LinearOp:
     # quantize
     accumulator_bound: int | None = None
     sqnr_db: float | None = None
+    notes: tuple[str, ...] = ()
     # emit
     emitted: bool = False
     # report
@@ -94,6 +104,17 @@ class LinearOp:
     @property
     def macs(self) -> int:
         return self.m * self.k * self.n
+
+    @property
+    def stored_k(self) -> int:
+        """Columns of the stored matrix."""
+        return self.k if self.columns is None else self.columns
+
+    @property
+    def chosen(self) -> Datatype | Mixture:
+        if self.kind is None:
+            raise VerifyError(f"layer {self.name} has no datatype yet")
+        return self.kind
 
     @property
     def planned(self) -> Plan:
@@ -107,11 +128,18 @@ class LinearOp:
             raise VerifyError(f"layer {self.name} has no place yet")
         return self.place
 
+    @property
+    def weights(self) -> str:
+        """Scheme, and the datatype if that has another name."""
+        name = self.chosen.name
+        return name if name == self.scheme else f"{self.scheme} ({name})"
+
     def __str__(self) -> str:
         parts = [f"linear {self.m}x{self.k}x{self.n}"]
-        if self.datatype:
-            parts.append(f"{self.datatype} group {self.group_size}"
-                         + (" asymmetric" if self.asymmetric else ""))
+        if self.kind:
+            parts.append(self.weights + f" group {self.group_size}"
+                         + (" asymmetric" if self.asymmetric else "")
+                         + ("" if self.columns is None else f", {self.columns} columns"))
         if plan := self.plan:
             parts.append(f"tiles {len(plan.tiles)} of {plan.channels}, chunks {len(plan.chunks)} "
                          f"of {plan.chunk}, blocks {len(plan.blocks)} of {plan.block}"

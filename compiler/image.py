@@ -1,8 +1,9 @@
 """A mapped model on disk: ``manifest.json``, ``program.bin``, ``weights.bin``, ``report.json``.
 
-The manifest says what was mapped (machine, options, shapes) and where everything lies. On reading,
-only what was mapped is believed: plans and places are derived again and compared, and both binary
-files are held against their SHA-256. The same checkpoint, machine and options give the same bytes.
+The manifest says what was mapped (machine, options, shapes, codebooks of datatypes that are not
+built in) and where everything lies. On reading, only what was mapped is believed: plans and places
+are derived again and compared, and both binary files are held against their SHA-256. The same
+checkpoint, machine and options give the same bytes.
 """
 
 import difflib
@@ -14,20 +15,22 @@ from pathlib import Path
 from typing import Any
 
 from compiler.graph import LinearOp, Options, Program
+from compiler.kinds import KindError, describe_kinds, read_kinds
 from compiler.memory import MapError, MemoryMap, allocate
+from compiler.passes.allocate import wanted
 from compiler.passes.session import PROGRAM_FILE, WEIGHTS_FILE
 from compiler.passes.tile import plan_layer
 from compiler.safetensors_file import CheckpointError, parse_json_object, show, size_of_file
 from hw.config import Machine, MachineError
 from hw.isa import INSTRUCTION_BYTES, ProgramError
 from hw.plan import PlanError
-from models.formats import DATATYPES
+from models.formats import Datatype, Mixture
 from sim.memory import Memory
 
 __all__ = ["FORMAT", "Image", "ImageError", "MANIFEST_FILE", "REPORT_FILE", "open_image",
            "write_description"]
 
-FORMAT, VERSION = "bitwright-image", 1
+FORMAT, VERSION = "bitwright-image", 2
 MANIFEST_FILE, REPORT_FILE = "manifest.json", "report.json"
 MAX_MANIFEST = 1 << 26  # bytes
 MAX_TOKENS = 1 << 20
@@ -44,8 +47,8 @@ def layer_entry(op: LinearOp, base: int) -> dict[str, Any]:
     plan, place = op.planned, op.placed
     return {
         "name": op.name, "tensor": op.tensor, "bias_tensor": op.bias_tensor, "role": op.role,
-        "m": op.m, "k": op.k, "n": op.n, "datatype": op.datatype, "group_size": op.group_size,
-        "asymmetric": op.asymmetric,
+        "m": op.m, "k": op.k, "n": op.n, "columns": op.columns, "scheme": op.scheme,
+        "datatype": op.chosen.name, "group_size": op.group_size, "asymmetric": op.asymmetric,
         "plan": {"row_mode": plan.row_mode, "channels": plan.channels, "chunk": plan.chunk,
                  "block": plan.block, "resident": plan.resident, "k_tiles": plan.k_tiles,
                  "n_padded": plan.n_padded},
@@ -55,8 +58,9 @@ def layer_entry(op: LinearOp, base: int) -> dict[str, Any]:
         "offsets": {"weights": place.weights - base, "scales": place.scales - base,
                     "correction": place.correction - base,
                     "channel_scale": place.channel_scale - base,
-                    "bias": None if place.bias is None else place.bias - base},
-        "bytes": {"weights": plan.weight_bytes, "scales": plan.scale_bytes,
+                    "bias": None if place.bias is None else place.bias - base,
+                    "columns": None if place.columns is None else place.columns - base},
+        "bytes": {"weights": plan.stored_bytes, "scales": plan.scale_bytes,
                   "acts": plan.act_bytes, "outputs": plan.out_bytes},
     }
 
@@ -66,6 +70,7 @@ def _described(machine: Machine, options: Options, where: MemoryMap,
     """The part of the manifest that reading derives again."""
     return {"format": FORMAT, "version": VERSION, "machine": machine.to_dict(),
             "identity": machine.identity(), "options": asdict(options), "memory": asdict(where),
+            "datatypes": describe_kinds(op.chosen for op in layers),
             "layers": [layer_entry(op, where.weights) for op in layers]}
 
 
@@ -78,7 +83,8 @@ def report(program: Program) -> dict[str, Any]:
     """``layers`` and ``totals``, and what they are for."""
     return {"layers": [dict(op.row or {}) for op in program.linears],
             "totals": dict(program.totals or {}), "machine": program.machine.name,
-            "tokens": program.options.tokens, "memory": asdict(program.options.memory)}
+            "pe": program.machine.pe, "tokens": program.options.tokens,
+            "memory": asdict(program.options.memory)}
 
 
 def write_description(program: Program, folder: Path) -> None:
@@ -129,9 +135,9 @@ class Image:
 def _value(entry: Mapping[str, Any], key: str, kind: type, where: str) -> Any:
     value = entry.get(key)
     if type(value) is not kind:
-        wanted = {int: "an integer", str: "text", bool: "true or false", dict: "an object",
-                  list: "a list"}[kind]
-        raise ImageError(f"{where}: {key} must be {wanted}, not {show(value)}; {AGAIN}")
+        kinds = {int: "an integer", str: "text", bool: "true or false", dict: "an object",
+                  list: "a list"}
+        raise ImageError(f"{where}: {key} must be {kinds[kind]}, not {show(value)}; {AGAIN}")
     return value
 
 
@@ -154,25 +160,33 @@ def _difference(expected: Any, found: Any, where: str) -> str | None:
     return f"{where.rstrip('.')} is {show(found)}, which should be {show(expected)}"
 
 
-def _layer(machine: Machine, entry: Any, index: int, tokens: int, room: int, where: str
-           ) -> LinearOp:
+def _optional(entry: Mapping[str, Any], key: str, kind: type, where: str) -> Any:
+    return None if entry.get(key) is None else _value(entry, key, kind, where)
+
+
+def _layer(machine: Machine, kinds: Mapping[str, Datatype | Mixture], entry: Any, index: int,
+           tokens: int, room: int, where: str) -> LinearOp:
     """An entry's layer, planned anew. ``room`` bounds its size before any planning."""
     if not isinstance(entry, dict):
         raise ImageError(f"{where}: layers must be objects, not {show(entry)}; {AGAIN}")
     where = f"{where}: layer {index}"
-    bias = entry.get("bias_tensor")
+    name = _value(entry, "datatype", str, where)
+    if name not in kinds:
+        raise ImageError(f"{where}: datatype {show(name)} is unknown; {AGAIN}")
     op = LinearOp(
-        bias_tensor=None if bias is None else _value(entry, "bias_tensor", str, where),
-        **{key: _value(entry, key, str, where) for key in ("name", "tensor", "role", "datatype")},
+        kind=kinds[name], bias_tensor=_optional(entry, "bias_tensor", str, where),
+        columns=_optional(entry, "columns", int, where),
+        **{key: _value(entry, key, str, where) for key in ("name", "tensor", "role", "scheme")},
         **{key: _value(entry, key, int, where) for key in ("m", "k", "n", "group_size")},
         asymmetric=_value(entry, "asymmetric", bool, where))
-    if op.datatype not in DATATYPES:
-        raise ImageError(f"{where}: datatype {show(op.datatype)} is unknown; {AGAIN}")
     if op.m != tokens or min(op.k, op.n) < 1 or not 1 <= op.group_size <= op.k:
         raise ImageError(f"{where}: shape {op.m}x{op.k}x{op.n} in groups of {op.group_size} is "
                          f"not one that was mapped for {tokens} tokens; {AGAIN}")
-    if op.k * op.n * DATATYPES[op.datatype].planes > room * 8:
-        raise ImageError(f"{where}: {op.k}x{op.n} weights of {op.datatype} are more than "
+    if op.columns is not None and (op.columns < op.k or op.columns % op.group_size):
+        raise ImageError(f"{where}: {op.columns} columns of {op.k} features in groups of "
+                         f"{op.group_size} are not what was mapped; {AGAIN}")
+    if op.stored_k * op.n > room * 8:  # no form has less than a bit per weight
+        raise ImageError(f"{where}: {op.stored_k}x{op.n} weights of {name} are more than "
                          f"{WEIGHTS_FILE} holds; {AGAIN}")
     return replace(op, plan=plan_layer(machine, op))
 
@@ -184,9 +198,10 @@ def _options(values: Mapping[str, Any], where: str) -> Options:
         raise ImageError(f"{where}: tokens must be 1 to {MAX_TOKENS}, not {tokens}; {AGAIN}")
     return Options(
         weights=_value(values, "weights", str, where), tokens=tokens,
-        group_size=_value(values, "group_size", int, where),
-        asymmetric=_value(values, "asymmetric", bool, where),
+        group_size=_optional(values, "group_size", int, where),
         scale_bits=_value(values, "scale_bits", int, where),
+        **{key: _value(values, key, bool, where)
+           for key in ("asymmetric", "clip_search", "flush_small_scales")},
         memory=Memory(latency=_value(memory, "latency", int, where),
                       interval=_value(memory, "interval", int, where)))
 
@@ -203,7 +218,7 @@ def open_image(folder: str | Path) -> Image:
         return _open(folder, path, manifest)
     except (CheckpointError, OSError) as error:
         raise ImageError(f"{error}: {folder} is no mapped model; {AGAIN}") from None
-    except (MachineError, PlanError, ProgramError, MapError) as error:
+    except (KindError, MachineError, PlanError, ProgramError, MapError) as error:
         raise ImageError(f"{path} describes what cannot be: {error}; {AGAIN}") from None
 
 
@@ -232,10 +247,10 @@ def _open(folder: Path, path: Path, manifest: dict[str, Any]) -> Image:
         if file_digest(folder / name) != entry.get("sha256"):
             raise ImageError(f"{folder / name} has changed since it was written (SHA-256); {AGAIN}")
     room = files[WEIGHTS_FILE]["bytes"]
-    ops = [_layer(machine, entry, index, options.tokens, room, where)
+    kinds = read_kinds(_value(manifest, "datatypes", dict, where))
+    ops = [_layer(machine, kinds, entry, index, options.tokens, room, where)
            for index, entry in enumerate(_value(manifest, "layers", list, where))]
-    where_map, places = allocate(
-        [(op.name, op.planned, op.bias_tensor is not None) for op in ops])
+    where_map, places = allocate([wanted(op) for op in ops])
     layers = tuple(replace(op, place=place) for op, place in zip(ops, places, strict=True))
     described = _described(machine, options, where_map, layers)
     given = {key: value for key, value in manifest.items() if key not in ("model", "files")}

@@ -3,7 +3,8 @@
     0            program.bin    one program per layer, each on pages of its own
     weights      weights.bin    per layer: weights and scales on pages of their own, then what only
                                 the host reads: correction int64[n], channel_scale float64[n],
-                                bias float32[n] where there is one; all little-endian
+                                bias float32[n] where there is one, columns int32[k] where a
+                                layer gathers its activations; all little-endian
     acts         activations of the layer that runs
     outputs      outputs of the layer that runs
 
@@ -14,12 +15,13 @@ pages; the host's parts start at multiples of 8.
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from typing import Any, NamedTuple
 
 from hw.isa import INSTRUCTION_BYTES, ProgramError
 from hw.kernel import Regions, gemm_program, program_bytes
 from hw.plan import PAGE, Plan, align
 
-__all__ = ["ADDRESS_LIMIT", "MapError", "MemoryMap", "Place", "allocate"]
+__all__ = ["ADDRESS_LIMIT", "MapError", "MemoryMap", "Place", "Wanted", "allocate"]
 
 ADDRESS_LIMIT = 1 << 32
 
@@ -28,9 +30,18 @@ class MapError(ValueError):
     """A model that cannot be mapped as asked. One line, for people."""
 
 
+class Wanted(NamedTuple):
+    """A layer to be placed. ``gathers``: an input feature is named for every stored column."""
+    name: str
+    plan: Plan
+    has_bias: bool = False
+    gathers: bool = False
+
+
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Byte addresses of one layer's parts. ``bias`` is None for a layer without one."""
+    """Byte addresses of one layer's parts. ``bias`` and ``columns`` are None for a layer without
+    them."""
     program: int
     instructions: int
     weights: int
@@ -38,6 +49,7 @@ class Place:
     correction: int
     channel_scale: int
     bias: int | None
+    columns: int | None
     acts: int
     outputs: int
 
@@ -70,46 +82,46 @@ def instructions(plan: Plan) -> int:
     return len(program_bytes(gemm_program(plan, regions), plan.machine)) // INSTRUCTION_BYTES
 
 
-def allocate(wanted: Sequence[tuple[str, Plan, bool]]) -> tuple[MemoryMap, tuple[Place, ...]]:
-    """Places of layers given as (name, plan, has a bias), in their order.
+def allocate(wanted: Sequence[Wanted]) -> tuple[MemoryMap, tuple[Place, ...]]:
+    """Places of layers, in their order.
 
     Raises :class:`ProgramError` if a layer's program exceeds the machine's program buffer and
     :class:`MapError` if the map exceeds 32-bit addresses; both name the layer.
     """
     lengths, at = [], 0
-    for name, plan, _ in wanted:
+    spots: list[dict[str, Any]] = []
+    for name, plan, *_ in wanted:
         try:
             lengths.append(instructions(plan))
         except ProgramError as error:
             raise ProgramError(f"layer {name}: {error}") from None
         at = align(at + lengths[-1] * INSTRUCTION_BYTES)
     base, end = at, at
-    spots = []
-    for name, plan, bias in wanted:
+    for name, plan, has_bias, gathers in wanted:
         n = plan.spec.n
         weights = align(end)
-        scales = align(weights + plan.weight_bytes)
+        scales = align(weights + plan.stored_bytes)
         correction = align(scales + plan.scale_bytes, 8)
         channel_scale = correction + 8 * n
-        bias_at = channel_scale + 8 * n
-        end = bias_at + (4 * n if bias else 0)
+        end = bias = channel_scale + 8 * n
+        end = columns = end + (4 * n if has_bias else 0)
+        end += 4 * plan.spec.k if gathers else 0
         if end > ADDRESS_LIMIT:
             raise MapError(f"layer {name}: weights up to here end at byte {end}, and addresses end "
                            f"at {ADDRESS_LIMIT}; use a narrower datatype or fewer layers")
-        spots.append((weights, scales, correction, channel_scale, bias_at if bias else None))
+        spots.append({"weights": weights, "scales": scales, "correction": correction,
+                      "channel_scale": channel_scale, "bias": bias if has_bias else None,
+                      "columns": columns if gathers else None})
     acts = align(end)
-    acts_bytes = align(max((plan.act_bytes for _, plan, _ in wanted), default=0))
-    outputs_bytes = align(max((plan.out_bytes for _, plan, _ in wanted), default=0))
+    acts_bytes = align(max((layer.plan.act_bytes for layer in wanted), default=0))
+    outputs_bytes = align(max((layer.plan.out_bytes for layer in wanted), default=0))
     outputs = acts + acts_bytes
     if outputs + outputs_bytes > ADDRESS_LIMIT:
         raise MapError(f"activations and outputs end at byte {outputs + outputs_bytes}, and "
                        f"addresses end at {ADDRESS_LIMIT}; use fewer --tokens")
     places, at = [], 0
-    for length, (weights, scales, correction, channel_scale, spot) in zip(
-            lengths, spots, strict=True):
-        places.append(Place(program=at, instructions=length, weights=weights, scales=scales,
-                            correction=correction, channel_scale=channel_scale, bias=spot,
-                            acts=acts, outputs=outputs))
+    for length, spot in zip(lengths, spots, strict=True):
+        places.append(Place(program=at, instructions=length, acts=acts, outputs=outputs, **spot))
         at = align(at + length * INSTRUCTION_BYTES)
     return MemoryMap(program_bytes=base, weights=base, weights_bytes=acts - base, acts=acts,
                      acts_bytes=acts_bytes, outputs=outputs, outputs_bytes=outputs_bytes,

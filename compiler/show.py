@@ -19,7 +19,7 @@ __all__ = ["print_report", "print_result", "progress"]
 def _console() -> Console:
     """Plain text at full width when it does not go to a terminal."""
     return Console(markup=False, highlight=False,
-                   width=None if sys.stdout.isatty() else 200)
+                   width=None if sys.stdout.isatty() else 240)
 
 
 def _bytes(count: float) -> str:
@@ -34,15 +34,17 @@ def print_report(report: Mapping[str, Any]) -> None:
     """The table of layers, totals, and what is left to the host."""
     console = _console()
     table = Table(title=f"{report['totals']['layers']} layers on {report['machine']}, "
-                        f"{report['tokens']} tokens")
-    for column in ("layer", "M x K x N", "weights", "cycles", "utilization", "bound",
-                   "DRAM bytes", "notes"):
+                        f"{report['pe']} elements, {report['tokens']} tokens")
+    for column in ("layer", "M x K x N", "weights", "slices", "bits/weight", "cycles",
+                   "utilization", "bound", "DRAM bytes", "notes"):
         table.add_column(column, overflow="fold", justify="right" if column in (
-            "cycles", "utilization", "DRAM bytes") else "left")
+            "slices", "bits/weight", "cycles", "utilization", "DRAM bytes") else "left")
     for row in report["layers"]:
         table.add_row(row["name"], f"{row['m']} x {row['k']} x {row['n']}",
-                      f"{row['weights']} g{row['group_size']}"
+                      row["weights"] + ("" if row["datatype"] == row["weights"] else
+                                        f" ({row['datatype']})") + f" g{row['group_size']}"
                       + (" asymmetric" if row["asymmetric"] else ""),
+                      str(row["slices_per_weight"]), f"{row['bits_per_weight']:.2f}",
                       f"{row['cycles']:,}", f"{row['utilization']:.1%}", row["bound"],
                       _bytes(row["dram_bytes"]), "; ".join(row["notes"]))
     console.print(table)

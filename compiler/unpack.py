@@ -1,17 +1,22 @@
-"""Codes and scales back from a memory image: the layout read from its definition.
+"""Weights and scales back from a memory image: the layout read from its definition.
 
 Written against the description of the layout, not against the packer, so that agreement of the two
-says something. Each stored bit is fetched by its address.
+says something. Each stored field is fetched by its address.
 """
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hw.encoding import Encoding, encode
 from hw.plan import Plan
-from models.formats import Datatype
+from models.formats import Datatype, Mixture
 from models.matrix import QuantizedMatrix
 
 __all__ = ["unpack_weights"]
+
+MANTISSA, SELECT_AT = 0xFFF, 9
 
 
 class _Tile:
@@ -32,101 +37,208 @@ class _Tile:
         self.channel = at // cols % self.channels
         self.sub = at // cols // self.channels
 
-    def nibbles(self, words: NDArray[np.uint8], shift: int, planes: int, position: int
-                ) -> NDArray[np.uint8]:
-        """Nibbles [channels, K-tiles, tables] of plane ``position`` (top first) of a digit of
-        ``planes``, the digits before it having ``shift`` planes."""
-        plan, tables = self.plan, self.plan.machine.tables
-        per_channel = plan.spec.planes
-        k_tile = np.arange(plan.k_tiles)[None, :, None]
-        word = self.first_word + (
-            (k_tile * plan.subs + self.sub[:, None, None]) * self.channels * per_channel
-            + shift * self.channels + self.channel[:, None, None] * planes + position)
-        nibble = ((word * plan.machine.cols + self.column[:, None, None]) * tables
-                  + np.arange(tables))
-        return words[nibble >> 1] >> (nibble.astype(np.uint8) & 1) * 4 & 15
+    def _word(self, digit: int) -> NDArray[np.intp]:
+        """First word [channels, K-tiles] of a digit."""
+        plan = self.plan
+        per_sub = plan.weight_words(self.channels, 1) // plan.subs
+        before = sum(plan.digit_words(self.channels, d) for d in plan.spec.digits[:digit])
+        k_tile = np.arange(plan.k_tiles)[None, :]
+        return self.first_word + (k_tile * plan.subs + self.sub[:, None]) * per_sub + before
+
+    def _fields(self, fields: NDArray[np.uint8], word: NDArray[np.intp]) -> NDArray[np.uint8]:
+        """Fields [channels, K-tiles, lanes] of this channel's column in a word."""
+        return fields[word, self.column[:, None]]
+
+    def slices(self, fields: NDArray[np.uint8], digit: int, position: int) -> NDArray[np.uint8]:
+        """Slice ``position`` (top first) of a digit: a word per slice."""
+        count = self.plan.spec.digits[digit].slots
+        return self._fields(fields, self._word(digit) + self.channel[:, None] * count + position)
+
+    def codes(self, fields: NDArray[np.uint8], digit: int) -> NDArray[np.uint8]:
+        """Codes of a digit: a field holds those of one channel, or of 2 or 4."""
+        packing = self.plan.spec.digits[digit].packing
+        found = self._fields(fields, self._word(digit) + (self.channel[:, None] >> packing))
+        bits = 4 >> packing
+        part = (self.channel & (1 << packing) - 1) * bits
+        return found >> part[:, None, None].astype(np.uint8) & np.uint8((1 << bits) - 1)
 
     def half_words(self, stored: NDArray[np.uint16], which: int) -> NDArray[np.uint16]:
-        """[channels, groups]: scales, or with ``which`` 1 offsets."""
+        """[channels, groups]: a scale, or after all scales the offset."""
         plan = self.plan
         group = np.arange(plan.groups)[None, :]
         word = self.first_scale + (
             ((group * plan.subs + self.sub[:, None]) * self.channels + self.channel[:, None])
-            * (1 + plan.spec.offset) + which)
+            * plan.spec.scales + which)
         return stored[word * plan.machine.cols + self.column[:, None]]
 
 
-def _bits(nibbles: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Plane bits [..., tables, 4] from stored nibbles [..., tables].
-
-    Bit 3 is the sign relative to the table's ancestor, bits 0 to 2 tell whether a weight's bit
-    equals the fourth one's."""
-    negative = np.empty_like(nibbles)
-    for table in range(nibbles.shape[-1]):
-        sign = nibbles[..., table] >> 3
-        negative[..., table] = sign ^ negative[..., table & (table - 1)] if table else sign
-    fourth = negative ^ 1
-    same = nibbles[..., None] >> np.arange(3, dtype=np.uint8) & 1
-    return np.concatenate([same ^ 1 ^ fourth[..., None], fourth[..., None]], axis=-1)
-
-
-def _signed(half: NDArray[np.uint16]) -> NDArray[np.int16]:
-    mantissa = (half & 0xFFF).astype(np.int16)
-    return np.where(mantissa >= 0x800, mantissa - 0x1000, mantissa).astype(np.int16)
+def _unpacked(plan: Plan, weights: bytes) -> NDArray[np.uint8]:
+    """Fields [words, columns, lanes] of 4 bits, or of 5 where a table takes three weights."""
+    width = 5 if plan.machine.tl2 else 4
+    flat = np.frombuffer(weights, dtype=np.uint8)[plan.table_bytes:]
+    if width == 4:
+        fields = np.stack([flat & 15, flat >> 4], axis=1)
+    else:
+        bits = np.unpackbits(flat, bitorder="little").reshape(-1, width)
+        fields = (bits << np.arange(width, dtype=np.uint8)).sum(axis=1, dtype=np.uint8)
+    lanes = plan.machine.weight_word_bits // width // plan.machine.cols
+    return fields.reshape(-1, plan.machine.cols, lanes)
 
 
-def _columns(plan: Plan) -> NDArray[np.intp]:
+def _negative(sign: NDArray[Any]) -> NDArray[Any]:
+    """Signs of tables from those relative to their ancestors, [..., tables]."""
+    negative = np.empty_like(sign)
+    for table in range(sign.shape[-1]):
+        above = negative[..., table & (table - 1)] if table else 0
+        negative[..., table] = sign[..., table] ^ above
+    return negative
+
+
+def _triples(fields: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Three weights in −1…+1 of each table, [..., 3 · tables]."""
+    negative = _negative(fields >> 4).astype(np.int64)
+    value = (fields & 15) * (1 - 2 * negative)
+    first = (value + 13) // 9 - 1
+    second = (value - 9 * first + 4) // 3 - 1
+    third = value - 9 * first - 3 * second
+    return np.stack([first, second, third], axis=-1).reshape(*fields.shape[:-1], -1)
+
+
+def _bits(fields: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Plane bits [..., 4 · tables]: bit 3 of a field is the relative sign, bits 0 to 2 tell
+    whether a weight's bit equals the fourth one's."""
+    fourth = _negative(fields >> 3) ^ 1
+    same = fields[..., None] >> np.arange(3, dtype=np.uint8) & 1
+    quads = np.concatenate([same ^ 1 ^ fourth[..., None], fourth[..., None]], axis=-1)
+    return quads.reshape(*fields.shape[:-1], -1)
+
+
+def _plane_weights(tile: _Tile, fields: NDArray[np.uint8], kind: Any, encoding: Encoding
+                   ) -> NDArray[np.int64]:
+    """Weights of a tile from its bit-planes, or codes where every plane has its own scale."""
+    tl2 = tile.plan.machine.tl2
+    if encoding.ternary:
+        return _triples(tile.slices(fields, 0, 0))
+    value: NDArray[np.int64] = np.zeros((), dtype=np.int64)
+    runs = ([(plane,) for plane in range(kind.planes)] if encoding.plane_scales
+            else [planes for _, planes in kind.digits])
+    for digit, planes in enumerate(runs):
+        for position, plane in enumerate(planes):
+            found = tile.slices(fields, digit, position)
+            bits = (_triples(found) + 1) // 2 if tl2 else _bits(found).astype(np.int64)
+            if encoding.plane_scales:
+                value = value + (bits << plane)
+            else:
+                coef = kind.coefs[plane]
+                value = value + (bits ^ int(coef < 0)) * coef
+    return value if encoding.plane_scales else value + kind.constant
+
+
+def _code_weights(tile: _Tile, fields: NDArray[np.uint8], encoding: Encoding) -> NDArray[np.int64]:
+    """Codes of a tile, or weights where those are stored."""
+    low = tile.codes(fields, 0).astype(np.int64)
+    if not encoding.stored_values:
+        return low
+    table = np.zeros((2, 16), dtype=np.int64)
+    for row, (book,) in enumerate(encoding.parts):
+        table[row, list(book)] = list(book.values())
+    return table[0, low] + 16 * table[1, tile.codes(fields, 1)]
+
+
+def _places(plan: Plan) -> NDArray[np.intp]:
     """Where in the padded K each of the ``k`` input features is."""
     feature = np.arange(plan.spec.k)
     group, inside = feature // plan.spec.group_size, feature % plan.spec.group_size
     return group * plan.group_tiles * plan.machine.k_tile + inside
 
 
-def unpack_weights(plan: Plan, datatype: Datatype, weights: bytes, scales: bytes,
-                   channel_scale: NDArray[np.float64]) -> QuantizedMatrix:
-    """The matrix that ``weights`` and ``scales`` hold for ``plan``.
+def _signed(half: NDArray[np.uint16]) -> NDArray[np.int16]:
+    mantissa = (half & MANTISSA).astype(np.int16)
+    return np.where(mantissa >= 0x800, mantissa - 0x1000, mantissa).astype(np.int16)
 
-    Of codes with one value (zeros of ``fp4``) the lowest is given. Padding of the last group has
-    value zero, or code 0 where there is none; padding that the machine adds is dropped.
+
+def _encode(dt: Datatype, values: NDArray[np.int64]) -> NDArray[np.uint8]:
+    known = np.array([dt.values[code] for code in dt.codes])
+    if (bad := ~np.isin(values, known)).any():
+        n, k = np.argwhere(bad)[0].tolist()
+        raise ValueError(f"weight {k} of channel {n} is no value of {dt.name}")
+    return dt.encode(values)
+
+
+def _chosen(kind: Mixture, values: NDArray[np.int64], size: int
+            ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Codes [n, k] and select [n, groups]: per group the first candidate that has its values."""
+    grouped = values.reshape(len(values), -1, size)
+    select = np.full(grouped.shape[:2], len(kind.datatypes), dtype=np.uint8)
+    codes = np.zeros(grouped.shape, dtype=np.uint8)
+    for number, dt in reversed([*enumerate(kind.datatypes)]):
+        has = np.isin(grouped, [dt.values[code] for code in dt.codes]).all(axis=2)
+        select[has] = number
+        codes[has] = dt.encode(grouped[has])
+    if (bad := select == len(kind.datatypes)).any():
+        n, g = np.argwhere(bad)[0].tolist()
+        raise ValueError(f"group {g} of channel {n} has values of no datatype of {kind.name}")
+    return codes.reshape(values.shape), select
+
+
+def unpack_weights(plan: Plan, kind: Datatype | Mixture, weights: bytes, scales: bytes,
+                   channel_scale: NDArray[np.float64], *, features: int | None = None,
+                   columns: NDArray[np.int64] | None = None) -> QuantizedMatrix:
+    """The matrix that ``weights`` and ``scales`` hold for ``plan``; with ``columns`` int64 [k],
+    the input feature of each stored column, of ``features``.
+
+    Where values are stored, the lowest code of a value is given, and the first codebook that has a
+    group's values. Padding of the last group has value zero, or code 0 where there is none; padding
+    that the machine adds is dropped.
 
     Raises ``ValueError`` for bytes of the wrong length, for a code that stands for nothing and for
     a scale out of range.
     """
-    if len(weights) != plan.weight_bytes or len(scales) != plan.scale_bytes:
-        raise ValueError(f"weights and scales must have {plan.weight_bytes} and {plan.scale_bytes} "
+    if len(weights) != plan.stored_bytes or len(scales) != plan.scale_bytes:
+        raise ValueError(f"weights and scales must have {plan.stored_bytes} and {plan.scale_bytes} "
                          f"bytes, not {len(weights)} and {len(scales)}")
-    spec = plan.spec
-    words = np.frombuffer(weights, dtype=np.uint8)
+    spec, encoding = plan.spec, encode(plan.machine, kind)
+    fields = _unpacked(plan, weights)
     stored = np.frombuffer(scales, dtype="<u2").astype(np.uint16)
-    columns = _columns(plan)
-    bits_of = datatype.plane_bits(np.array(datatype.codes)).astype(np.int64)
-    by_bits = np.full(1 << datatype.planes, -1, dtype=np.int16)
-    by_bits[(bits_of << np.arange(datatype.planes)).sum(axis=1)[::-1]] = datatype.codes[::-1]
-    codes = np.empty((spec.n, spec.k), dtype=np.int16)
-    halves = np.empty((1 + spec.offset, spec.n, plan.groups), dtype=np.uint16)
+    places = _places(plan)
+    found = np.empty((spec.n, spec.k), dtype=np.int64)
+    halves = np.empty((spec.scales, spec.n, plan.groups), dtype=np.uint16)
     for index in range(len(plan.tiles)):
         tile = _Tile(plan, index)
-        key = np.zeros((tile.stop - tile.start, spec.k), dtype=np.uint16)
-        before = 0
-        for _, planes in datatype.digits:
-            for position, plane in enumerate(planes):
-                quads = _bits(tile.nibbles(words, before, len(planes), position))
-                flat = quads.reshape(len(key), -1)[:, columns].astype(np.uint16)
-                key |= (flat ^ (datatype.coefs[plane] < 0)) << np.uint16(plane)
-            before += len(planes)
-        codes[tile.start:tile.stop] = by_bits[key]
+        part = (_code_weights(tile, fields, encoding) if plan.machine.decodes
+                else _plane_weights(tile, fields, kind, encoding))
+        found[tile.start:tile.stop] = part.reshape(len(part), -1)[:, places]
         for which in range(len(halves)):
             halves[which, tile.start:tile.stop] = tile.half_words(stored, which)
-    if (bad := codes < 0).any():
-        n, k = np.argwhere(bad)[0].tolist()
-        raise ValueError(f"weight {k} of channel {n} is no value of {datatype.name}")
-    zero = int(datatype.encode(0)) if datatype.has_zero else datatype.codes[0]
+
+    types = kind.datatypes if isinstance(kind, Mixture) else (kind,)
+    has_codes = encoding.plane_scales or plan.machine.decodes and not encoding.stored_values
+    zero = int(types[0].encode(0)) if types[0].has_zero else types[0].codes[0]
+    filling = zero if has_codes else types[0].values[zero]
     padding = plan.groups * spec.group_size - spec.k
-    padded = np.pad(codes.astype(np.uint8), ((0, 0), (0, padding)), constant_values=zero)
-    offset = halves[1] if spec.offset else None
+    found = np.pad(found, ((0, 0), (0, padding)), constant_values=filling)
+
+    fields_of: dict[str, Any] = {}
+    mantissa = _signed(halves[0])
+    if isinstance(kind, Mixture):
+        if has_codes:
+            codes, select = found.astype(np.uint8), (halves[0] >> SELECT_AT & 3).astype(np.uint8)
+            mantissa = mantissa & (1 << SELECT_AT) - 1
+        else:
+            codes, select = _chosen(kind, found, spec.group_size)
+        fields_of["select"] = select
+    else:
+        codes = found.astype(np.uint8) if has_codes else _encode(kind, found)
+    shift = (halves[0] >> 12).astype(np.uint8)
+    if encoding.plane_scales:
+        every = np.stack([half >> 12 for half in halves[:len(spec.digits)]], axis=2)
+        shift = every.min(axis=2).astype(np.uint8)
+        fields_of["plane_shift"] = (every - shift[..., None]).astype(np.uint8)
+    if spec.offset:
+        fields_of["offset_mantissa"] = _signed(halves[-1])
+        fields_of["offset_shift"] = (halves[-1] >> 12).astype(np.uint8)
     return QuantizedMatrix(
-        datatype=datatype, codes=padded, group_size=spec.group_size, k_logical=spec.k,
-        scale_mantissa=_signed(halves[0]), scale_shift=(halves[0] >> 12).astype(np.uint8),
-        channel_scale=channel_scale,
-        offset_mantissa=None if offset is None else _signed(offset),
-        offset_shift=None if offset is None else (offset >> 12).astype(np.uint8))
+        datatype=kind, codes=codes, group_size=spec.group_size,
+        k_logical=spec.k if features is None else features, columns=columns,
+        scale_mantissa=mantissa.astype(np.int16), scale_shift=shift, channel_scale=channel_scale,
+        **fields_of)

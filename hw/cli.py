@@ -5,10 +5,24 @@ import os
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
-__all__ = ["overrides", "write_text"]
+__all__ = ["Pe", "overrides", "write_text"]
+
+ELEMENTS = ("lut", "serial", "mac")
+
+
+def _element(value: str | None) -> str | None:
+    if value is not None and value not in ELEMENTS:
+        raise typer.BadParameter(f"must be one of {', '.join(ELEMENTS)}, not {value!r}")
+    return value
+
+
+Pe = Annotated[str | None, typer.Option(
+    "--pe", callback=_element, metavar="|".join(ELEMENTS),
+    help="Kind of processing element, in place of the machine's own.")]
 
 
 def overrides(pairs: Iterable[str] | None) -> dict[str, str]:

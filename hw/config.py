@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Machine", "MachineError", "PRESETS", "machine"]
+from hw.sizes import MULT_BITS, PSUM_LATENCY, Sizes
 
-PSUM_LATENCY = 4  # cycles from a psum read to the first read that sees the sum
-DIGIT_PLANES = 4  # planes summed before the multiplier; keeps the sum within its 18-bit port
-MULT_BITS = 18
+__all__ = ["MULT_BITS", "PSUM_LATENCY", "ACT_BITS", "PRESETS", "Machine", "MachineError", "machine"]
+
+ACT_BITS = (4, 8, 16)
 BUILD_ONLY = ("name", "fabric", "table", "lane_mult")  # fields that no program depends on
 
 
@@ -21,12 +21,8 @@ class MachineError(ValueError):
     """A machine description that cannot be built, or an unknown one. One line, for people."""
 
 
-def ceil_log2(value: int) -> int:
-    return (value - 1).bit_length()
-
-
 @dataclass(frozen=True, kw_only=True)
-class Machine:
+class Machine(Sizes):
     """One accelerator. All sizes are positive integers; ``*_bits`` are widths in bits.
 
     Parameters
@@ -88,9 +84,10 @@ class Machine:
         self._among("lane_mult", ("fabric", "dsp"))
         self._among("dequant", ("dsp", "serial"))
         self._among("fabric", ("generic", "ecp5", "ice40"))
-        self._among("act_bits", (4, 8, 16))
+        self._among("act_bits", ACT_BITS)
         self._among("memory_bits", (16, 32, 64, 128, 256))
-        for name, low, high in (("rows", 1, 64), ("cols", 1, 64), ("k_tile", 3, 256), ("value_bits", 2, 9),
+        for name, low, high in (("rows", 1, 64), ("cols", 1, 64), ("k_tile", 3, 256),
+                                ("value_bits", 2, 9),
                                 ("builders", 1, 64), ("outstanding", 1, 16)):
             self._within(name, low, high)
         for name in ("weight_depth", "act_depth", "scale_depth", "psum_depth", "out_depth",
@@ -137,146 +134,6 @@ class Machine:
         if value & (value - 1):
             raise MachineError(f"{name} must be a power of two, not {value!r}")
 
-    # ---- derived sizes -------------------------------------------------------------------
-    @property
-    def lane_acts(self) -> int:
-        """Activations of one table, and of one builder."""
-        return 3 if self.tl2 else 4
-
-    @property
-    def tl2(self) -> bool:
-        return self.pe == "lut" and self.table == "tl2"
-
-    @property
-    def decodes(self) -> bool:
-        """Whether weights rest as codes of 4 bits, decoded at the head of each column."""
-        return self.pe != "lut"
-
-    @property
-    def tables(self) -> int:
-        """Tables of one element (groups of four activations where there are no tables)."""
-        return self.k_tile // self.lane_acts
-
-    @property
-    def levels(self) -> int:
-        """Adder levels above the tables."""
-        return ceil_log2(self.tables)
-
-    @property
-    def table_bits(self) -> int:
-        """Width of ``a3 ± a0 ± a1 ± a2``: between −2^(a+1) and 2^(a+1)−1, so two bits more."""
-        return self.act_bits + 2
-
-    @property
-    def table_steps(self) -> int:
-        """Groups of ``builders`` tables filled one after the other, ``fill_entries`` cycles
-        each."""
-        return self.tables // self.builders
-
-    @property
-    def fill_entries(self) -> int:
-        """Entries written per table; activations themselves where there are no tables."""
-        return 1 if self.decodes else 14 if self.tl2 else 8
-
-    @property
-    def banks(self) -> int:
-        """Table banks. One bank of ``tl2`` tables is free again after its last slot; the shadow
-        registers of ``serial`` and ``mac`` after the first, which takes them over."""
-        return 1 if self.decodes or self.tl2 else 2
-
-    @property
-    def lane_bits(self) -> int:
-        """Bits of a slice per activation, for ``serial`` (a term) and ``mac`` (a value)."""
-        return 4 if self.pe == "serial" else self.value_bits
-
-    @property
-    def slice_bits(self) -> int:
-        """Bits of one column's slice, as an element takes it."""
-        if self.decodes:
-            return self.k_tile * self.lane_bits
-        return self.tables * 5 if self.tl2 else self.k_tile
-
-    @property
-    def weight_word_bits(self) -> int:
-        """A word of the weight buffer: a slice of every column, or a code of 4 bits per
-        activation where codes are decoded."""
-        return self.cols * (4 * self.k_tile if self.decodes else self.slice_bits)
-
-    @property
-    def scale_steps(self) -> int:
-        """Fewest slots of a channel, for the sake of the multiplier."""
-        return self.mult_bits // 2 if self.dequant == "serial" else 1
-
-    @property
-    def sigma_bits(self) -> int:
-        """Width of the sum of ``k_tile`` activations."""
-        return self.act_bits + ceil_log2(self.k_tile)
-
-    @property
-    def acc_bits(self) -> int:
-        """Width of a digit's sum. ``lut``: |2·Σ w·a| ≤ 2 · 2^3 · k_tile · 2^(act_bits−1);
-        ``serial``: values of a digit within ±40 (``hw/terms.py``); ``mac``: any value."""
-        return self.sigma_bits + {"lut": DIGIT_PLANES, "serial": 6, "mac": self.value_bits}[self.pe]
-
-    @property
-    def mult_bits(self) -> int:
-        return MULT_BITS
-
-    @property
-    def psum_bits(self) -> int:
-        """Twice an int32 accumulator, modulo 2^33: intermediate wrap-around cancels."""
-        return 33
-
-    @property
-    def row_act_bits(self) -> int:
-        """One row's part of an activation word."""
-        return self.builders * 4 * self.act_bits
-
-    @property
-    def act_word_bits(self) -> int:
-        return self.rows * self.row_act_bits
-
-    @property
-    def scale_word_bits(self) -> int:
-        return self.cols * 16
-
-    @property
-    def drain(self) -> int:
-        """Columns of a row drained per cycle: enough to feed the memory port."""
-        return max(self.memory_bits // 32, min(self.cols, 2))
-
-    @property
-    def out_word_bits(self) -> int:
-        return self.drain * 32
-
-    @property
-    def drain_slots(self) -> int:
-        """Slots a channel takes at least in a final pass."""
-        return self.cols // self.drain
-
-    @property
-    def min_channels(self) -> int:
-        """Fewest channels per column and tile: a psum is read again ≥ 4 cycles later."""
-        return PSUM_LATENCY
-
-    @property
-    def beat_bytes(self) -> int:
-        return self.memory_bits // 8
-
-    @property
-    def burst_beats(self) -> int:
-        """Longest AXI4 burst: 256 beats, within 4 KiB."""
-        return min(256, 4096 // self.beat_bytes)
-
-    @property
-    def one_bit_products(self) -> int:
-        """One-bit weight by activation products per cycle, the peak."""
-        return self.rows * self.cols * self.k_tile
-
-    def macs_per_cycle(self, planes: int) -> float:
-        """Peak multiply-accumulates per cycle for a weight type of ``planes`` bit-planes."""
-        return self.one_bit_products / planes
-
     # ---- forms ---------------------------------------------------------------------------
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -294,6 +151,15 @@ class Machine:
             "tl2": self.tl2}
         text = json.dumps(fields, sort_keys=True)
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "little")
+
+    def with_pe(self, pe: str) -> "Machine":
+        """This machine with elements of another kind and weight words of the same width: where
+        codes of 4 bits are decoded, a word serves a quarter of the activations."""
+        wide = self.replace(pe="lut", k_tile=4 * self.k_tile) if self.decodes else self
+        if pe == "lut":
+            return wide
+        k_tile = max(4, wide.k_tile // 4)
+        return wide.replace(pe=pe, k_tile=k_tile, builders=min(wide.builders, k_tile // 4))
 
     def replace(self, **changes: Any) -> "Machine":
         self._known(changes)
@@ -346,8 +212,10 @@ PRESETS: dict[str, Machine] = {preset.name: preset for preset in (
 )}
 
 
-def machine(spec: str, overrides: Mapping[str, str] | None = None) -> Machine:
-    """The machine named ``spec``: a preset, or the path of a ``.toml`` or ``.json`` file.
+def machine(spec: str, overrides: Mapping[str, str] | None = None,
+            pe: str | None = None) -> Machine:
+    """The machine named ``spec``: a preset, or the path of a ``.toml`` or ``.json`` file; with
+    elements of kind ``pe``, see :meth:`Machine.with_pe`.
 
     ``overrides`` maps field names to text values, as given on a command line.
     Raises :class:`MachineError` for an unknown name, an unreadable file or a bad field.
@@ -363,6 +231,8 @@ def machine(spec: str, overrides: Mapping[str, str] | None = None) -> Machine:
     else:
         raise MachineError(f"unknown machine {spec!r}; presets: {', '.join(PRESETS)}; or give a "
                            ".toml or .json file")
+    if pe is not None:
+        base = base.with_pe(pe)
     changes: dict[str, Any] = {}
     for key, value in (overrides or {}).items():
         Machine._known({key: value})

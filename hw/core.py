@@ -10,7 +10,7 @@ from hw.control import Control
 from hw.dispatch import Dispatcher
 from hw.execute import ExecuteEngine
 from hw.isa import Queue
-from hw.load import LoadEngine
+from hw.load import PROGRAM_TARGET, LoadEngine
 from hw.store import StoreEngine
 from hw.tokens import TokenQueue
 
@@ -55,7 +55,7 @@ class Core(wiring.Component):
             dispatch.length.eq(control.length), dispatch.stop.eq(control.stop),
             dispatch.program_done.eq(load.program_done),
             dispatch.engines_idle.eq(load.idle & execute.idle & store.idle),
-            dispatch.write_en.eq(load.write_en & (load.write_target == 3)),
+            dispatch.write_en.eq(load.write_en & (load.write_target == PROGRAM_TARGET)),
             dispatch.write_addr.eq(load.write_addr), dispatch.write_data.eq(load.write_data),
             load.instr.eq(dispatch.load), load.instr_valid.eq(dispatch.load_valid),
             dispatch.load_ready.eq(load.instr_ready),

@@ -45,6 +45,7 @@ class Dispatcher(wiring.Component):
 
     def __init__(self, config):
         self._config = config
+        self._last_target = Target.TABLE if config.decodes else Target.SCALES
         ports = {
             "start": In(1), "address": In(32), "length": In(16), "stop": In(1),
             "write_en": In(1), "write_addr": In(24), "write_data": In(config.memory_bits),
@@ -169,7 +170,7 @@ class Dispatcher(wiring.Component):
                              self.credit_count.eq(part("credit", "count"))]
                 advance()
             with m.Case(OPS["load"].code):
-                with m.If(part("load", "target") > Target.SCALES):
+                with m.If(part("load", "target") > self._last_target):
                     m.d.comb += self.unknown.eq(1)
                     m.next = "STUCK"
                 with m.Else():

@@ -25,14 +25,15 @@ class Emitter:
 
     def __init__(self, plan: Plan, schedule: Schedule):
         self.plan, self.machine, self.schedule = plan, plan.machine, schedule
-        self.word_beats = self.machine.weight_word_bits // self.machine.memory_bits
+        self.word_beats = self.machine.weight_word_beats
         self.scale_beats = self.machine.scale_word_bits // self.machine.memory_bits
         self.act_beats = plan.act_word_bytes // self.machine.beat_bytes
 
     # ---- loads --------------------------------------------------------------------------
     def load_weights(self, load: WeightLoad, wait: bool = True) -> list[Node]:
         """Scales, then weights; the token that both wait for, and give, is one."""
-        beats = self.plan.weight_words(load.channels, load.k_tiles) * self.word_beats
+        words = self.plan.weight_words(load.channels, load.k_tiles)
+        beats = words * self.word_beats
         scale_beats = self.plan.scale_words(load.channels, load.groups) * self.scale_beats
         return [
             *add(W_DRAM, -load.back), *add(S_DRAM, -load.scale_back),
@@ -41,7 +42,8 @@ class Emitter:
             Instr.make("load", target=Target.WEIGHTS, dram_reg=W_DRAM, sram_reg=W_SRAM,
                        beats=beats, signal=1),
             *add(S_DRAM, load.scale_step), *add(S_SRAM, scale_beats),
-            *add(W_DRAM, beats * self.machine.beat_bytes), *add(W_SRAM, beats),
+            *add(W_DRAM, beats * self.machine.beat_bytes),
+            *add(W_SRAM, beats + words * self.machine.weight_word_gap),
         ]
 
     def load_acts(self, load: ActLoad | None) -> list[Node]:
@@ -60,15 +62,19 @@ class Emitter:
         """``k_tiles`` of the step's chunk after the first ``done``, for the token tile ``tile``
         places after the one that the registers point at."""
         plan, spec = self.plan, self.plan.spec
-        digits = [*spec.digits, (0, 0)]
+        digits = spec.digits
+        fields = {f"slots{index}": digit.slots for index, digit in enumerate(digits)}
+        fields |= {f"shift{index}": digit.shift for index, digit in enumerate(digits)}
+        fields |= {f"packing{index}": digit.packing for index, digit in enumerate(digits[:2])}
+        fields |= {"again": int(not digits[-1].stored), "select": int(spec.select),
+                   "plane_scales": int(spec.plane_scales)}
         first, final = step.first and not done, step.final and done + k_tiles == step.k_tiles
         return Instr.make(
             "exec", w_addr=plan.weight_words(step.channels, done), w_addr_reg=E_W,
             s_addr=plan.scale_words(step.channels, done // plan.group_tiles), s_addr_reg=E_S,
             a_addr=plan.act_words(done) + tile * self.act_step(step), a_addr_reg=E_A,
             psum=psum, psum_reg=E_PSUM, out_reg=E_OUT, tiles=k_tiles, channels=step.channels,
-            planes0=digits[0][1], shift0=digits[0][0], sigma0=int(spec.sigma),
-            planes1=digits[1][1], shift1=digits[1][0], offset=int(spec.offset),
+            sigma0=int(spec.sigma), offset=int(spec.offset), **fields,
             group_tiles=min(plan.group_tiles, 4095), row_mode=int(plan.row_mode),
             first=int(first), final=int(final), wait_w=int(wait_w), wait_a=int(wait_a),
             wait_out=int(final), free_w=int(free_w), free_a=int(free_a), signal_out=int(final))

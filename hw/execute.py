@@ -7,22 +7,38 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.axi import instruction_layout
+from hw.decode import DECODE_LATENCY, Decoder
 from hw.delay import delay
 from hw.isa import Target
 from hw.load import QUEUE_DEPTH
-from hw.row import Row
+from hw.row import Row, result_latency
 from hw.sequencer import Sequencer
 from hw.tables import TableFiller
 
-__all__ = ["ExecuteEngine", "JOB_DEPTH", "retire_latency"]
+__all__ = ["ExecuteEngine", "JOB_DEPTH", "retire_latency", "slice_latency"]
 
+SELECT_BIT = 9  # place of the codebook's number in a scale's half-word
 JOB_DEPTH = 2  # instructions the table filler may be ahead of the sequencer
+
+
+def slice_latency(config):
+    """Cycles from a slot leaving the sequencer to its slice at the first row."""
+    return 2 + (DECODE_LATENCY if config.decodes else 0)
 
 
 def retire_latency(config):
     """Cycles from a job's last slot leaving the sequencer to its tokens being given: by then
     its last result is in the output buffer of the last row."""
-    return 2 + Row.result_latency(config) + config.rows + config.drain_slots
+    return slice_latency(config) + result_latency(config) + config.rows + config.drain_slots
+
+
+def plus_slice(config):
+    """The slice in which every weight is +1."""
+    if config.pe == "mac":
+        return sum(1 << lane * config.value_bits for lane in range(config.k_tile))
+    lanes, bits, plus = ((config.tables, 5, 13) if config.tl2 else
+                         (config.k_tile, 4, 4) if config.decodes else (config.tables, 4, 7))
+    return sum(plus << lane * bits for lane in range(lanes))
 
 
 class ExecuteEngine(wiring.Component):
@@ -46,7 +62,7 @@ class ExecuteEngine(wiring.Component):
             **{f"ready_{name}": In(1) for name in ("w", "a", "out")},
             **{f"take_{name}": Out(1) for name in ("w", "a", "out")},
             **{f"give_{name}": Out(1) for name in ("w", "a", "out")},
-            "write_en": In(1), "write_target": In(2), "write_addr": In(24),
+            "write_en": In(1), "write_target": In(3), "write_addr": In(24),
             "write_data": In(config.memory_bits), "write_broadcast": In(1),
             "read_addr": In(16), "read_row": In(8), "read_data": Out(config.out_word_bits),
             "idle": Out(1), "busy": Out(1),
@@ -63,15 +79,17 @@ class ExecuteEngine(wiring.Component):
         m.submodules.sequencer = sequencer = Sequencer(config)
         self._buffers(m, filler, sequencer)
 
-        full = Signal(2)
+        # The filler sees a bank free when the last row has used it.
+        full, held = Signal(2), Signal(2)
         clear = delay(m, sequencer.clear_full, config.rows, "clear_full")
-        m.d.sync += full.eq((full | filler.set_full) & ~clear)
+        m.d.sync += [full.eq((full | filler.set_full) & ~sequencer.clear_full),
+                     held.eq((held | filler.set_full) & ~clear)]
         m.d.comb += [
             queue.w_data.eq(self.instr), queue.w_en.eq(self.instr_valid),
             self.instr_ready.eq(queue.w_rdy), queue.r_en.eq(filler.instr_take),
             filler.instr.eq(queue.r_data), filler.instr_valid.eq(queue.r_rdy),
             jobs.w_data.eq(filler.job), jobs.w_en.eq(filler.job_valid),
-            filler.job_ready.eq(jobs.w_rdy), filler.full.eq(full),
+            filler.job_ready.eq(jobs.w_rdy), filler.full.eq(held),
             sequencer.job.eq(jobs.r_data), sequencer.job_valid.eq(jobs.r_rdy),
             jobs.r_en.eq(sequencer.job_take), sequencer.full.eq(full),
             self.busy.eq(sequencer.busy), self.wait_tables.eq(sequencer.wait_tables),
@@ -107,26 +125,35 @@ class ExecuteEngine(wiring.Component):
                               config.scale_depth)
         m.d.comb += [weights.addr.eq(sequencer.w_addr), acts.addr.eq(filler.read_addr),
                      filler.read_data.eq(acts.data)]
-
+        head = slice_latency(config)
         rows = [Row(config) for _ in range(config.rows)]
+        sent = (self._decode(m, sequencer, weights, scales) if config.decodes
+                else weights.data)
+        plus = Const(plus_slice(config), config.slice_bits).replicate(config.cols)
         # Slices pass one register; an offset slot sends all-plus instead (synchronous set).
-        slices = Signal(data.ArrayLayout(config.k_tile, config.cols))
-        plus = int("0111" * (config.tables * config.cols), 2)
-        offset = delay(m, sequencer.offset, 1, "offset")
-        m.d.sync += slices.eq(Mux(offset, plus, weights.data))
-        slot = delay(m, delay(m, sequencer.slot, 1, "slot"), 1, "slot_head")
+        slices = Signal(data.ArrayLayout(config.slice_bits, config.cols))
+        offset = delay(m, sequencer.offset, head - 1, "offset")
+        m.d.sync += slices.eq(Mux(offset, plus, sent))
+        slot = delay(m, sequencer.slot, head, "slot")
 
+        # Four registers between a scale's address and its multiplier, at the first row in time.
+        wait = head + rows[0]._pes[0].s_latency - 1 - 4
         mults = Signal(data.ArrayLayout(signed(config.mult_bits), config.cols))
-        latency = 2 + rows[0]._pes[0].s_latency - 1   # from slot to multiplier, below: 4 registers
-        s_addr = delay(m, sequencer.s_addr, latency - 4, "s_addr")
-        shift = delay(m, sequencer.shift, latency - 3, "shift")
-        m.d.comb += scales.addr.eq(s_addr)
+        shift = delay(m, sequencer.shift, wait + 1, "shift")
+        if config.decodes:  # the select in the scale's half-word is wanted at once
+            m.d.comb += scales.addr.eq(sequencer.s_addr)
+            words = delay(m, scales.data, wait, "scale_word")
+            select = delay(m, sequencer.select, wait + 1, "select")
+        else:
+            m.d.comb += scales.addr.eq(delay(m, sequencer.s_addr, wait, "s_addr"))
+            words, select = scales.data, Const(0, 1)
         for column in range(config.cols):
-            word = scales.data.word_select(column, 16)
+            word = words.word_select(column, 16)
             mantissa, total = Signal(signed(12)), Signal(5)
             coarse, coarse_shift = Signal(signed(config.mult_bits)), Signal(2)
             m.d.sync += [
-                mantissa.eq(word[:12].as_signed()), total.eq(word[12:] + shift),
+                mantissa.eq(Mux(select, word[:SELECT_BIT], word[:12].as_signed())),
+                total.eq(word[12:] + shift),
                 coarse.eq(mantissa << (total[2:] << 2)), coarse_shift.eq(total[:2]),
                 mults[column].eq(coarse << coarse_shift),
             ]
@@ -145,13 +172,29 @@ class ExecuteEngine(wiring.Component):
                 row.read_addr.eq(self.read_addr),
             ]
 
+    def _decode(self, m, sequencer, weights, scales):
+        """Slices from the codes in the weight words."""
+        config = self._config
+        m.submodules.decoder = decoder = Decoder(config)
+        select = delay(m, sequencer.select, 1, "select_head")
+        m.d.comb += [
+            decoder.word.eq(weights.data),
+            *(getattr(decoder, name).eq(delay(m, getattr(sequencer, name), 1, name))
+              for name in ("digit", "step", "part", "packing")),
+            *(decoder.select[column].eq(Mux(select, scales.data.word_select(column, 16)[
+                SELECT_BIT:SELECT_BIT + 2], 0)) for column in range(config.cols)),
+            decoder.write_en.eq(self.write_en & (self.write_target == Target.TABLE)),
+            decoder.write_addr.eq(self.write_addr), decoder.write_data.eq(self.write_data),
+        ]
+        return decoder.slices
+
     def _buffer(self, m, name, target, width, depth, rows=1):
         """A buffer written by memory beats and read by whole words; returns its read port."""
         config = self._config
         m.submodules[name] = memory = Memory(shape=unsigned(width), depth=depth, init=[])
         write = memory.write_port(granularity=config.memory_bits)
         chunks = width // config.memory_bits
-        lane_bits = chunks.bit_length() - 1
+        lane_bits = (chunks - 1).bit_length()
         row_chunks = chunks // rows
         row_bits = row_chunks.bit_length() - 1
         hit = self.write_en & (self.write_target == target)

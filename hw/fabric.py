@@ -27,6 +27,12 @@ class GenericAdders(Elaboratable):
         """Tree value of ``level``: ``left + (right ^ inv)``, one bit wider than its operands."""
         return _signed_sum(left.as_signed(), _inverted(right, inv))
 
+    def pair(self, high, low, odd_high, odd_low, keep):
+        """Bits 1 and up of ``{high, odd_high} ± {low, odd_low}``, plus if ``keep``; ``low`` comes
+        complemented where it is subtracted. Signed, one bit wider than ``high``."""
+        carry = Mux(odd_low, odd_high, ~keep)
+        return _signed_sum(Cat(1, high).as_signed(), Cat(carry, low).as_signed())[1:].as_signed()
+
     def sigma(self, level, v, sigma, inv_n, sub):
         """``v + ((sigma ^ ~inv_n) & sub)``, signed, one bit wider; ``v`` is a tree value."""
         addend = _inverted(sigma, ~inv_n) & sub.replicate(len(sigma)).as_signed()
@@ -77,6 +83,11 @@ class Ecp5Adders(GenericAdders):
             bits[-1] = (0x9655, left[-1], right[-1], inv, 1)
         return self._add([*bits, (0x0000, 0, 0, 0, 0)], ended=True)
 
+    def pair(self, high, low, odd_high, odd_low, keep):
+        bits = [(0x96AA, a, b, 0, 1) for a, b in zip(high, low, strict=True)]
+        carry = (0x72FF, odd_low, odd_high, keep, 1)  # passes it on; has no sum
+        return self._add([carry, *bits, bits[-1]])[1:].as_signed()
+
     def sigma(self, level, v, sigma, inv_n, sub):
         bits = [(0x69AA, a, b, inv_n, sub) for a, b in zip(v, sigma, strict=True)]
         if level > 0:  # the bias ends here
@@ -120,52 +131,6 @@ class Ecp5Adders(GenericAdders):
                     p_INJECT1_0="NO", p_INJECT1_1="NO",
                     i_CIN=carry_in, o_COUT=carry, o_S0=sums[i], o_S1=sums[i + 1],
                     i_A0=a0, i_B0=b0, i_C0=c0, i_D0=d0, i_A1=a1, i_B1=b1, i_C1=c1, i_D1=d1)
-
-        return m
-
-
-class Table(wiring.Component):
-    """Two banks of 8 entries: one is read while the other is written. Read latency 1 cycle.
-
-    Members
-    -------
-    addr : ``In(4)``
-        ``{bank, x}``; ``data`` is its entry one cycle later.
-    data : ``Out(signed(table_bits))``
-    w_en, w_addr, w_data : ``In``
-        The write takes effect at the clock edge; an entry read in that cycle is the old one.
-    """
-    latency = 1
-
-    def __init__(self, config):
-        self._config = config
-        shape = signed(config.table_bits)
-        super().__init__({
-            "addr": In(4), "data": Out(shape),
-            "w_en": In(1), "w_addr": In(4), "w_data": In(shape),
-        })
-
-    def elaborate(self, platform):
-        m = Module()
-
-        shape = signed(self._config.table_bits)
-        entry = Signal(shape)
-        if self._config.table == "lutram":
-            m.submodules.mem = mem = Memory(shape=shape, depth=16, init=[])
-            read, write = mem.read_port(domain="comb"), mem.write_port()
-            m.d.comb += [
-                read.addr.eq(self.addr), entry.eq(read.data),
-                write.en.eq(self.w_en), write.addr.eq(self.w_addr), write.data.eq(self.w_data),
-            ]
-        else:
-            entries = Array(Signal(shape, name=f"entry{i}", reset_less=True) for i in range(16))
-            with m.If(self.w_en):
-                m.d.sync += entries[self.w_addr].eq(self.w_data)
-            m.d.comb += entry.eq(entries[self.addr])
-
-        data = Signal(shape, reset_less=True)
-        m.d.sync += data.eq(entry)
-        m.d.comb += self.data.eq(data)
 
         return m
 

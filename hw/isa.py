@@ -10,8 +10,9 @@ wrap at the buffer's depth.
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["INSTRUCTION_BITS", "INSTRUCTION_BYTES", "OPS", "Op", "Field", "Instr", "Loop", "Node",
-           "ProgramError", "Queue", "Target", "assemble", "disassemble", "parse", "flatten"]
+__all__ = ["DIGITS", "INSTRUCTION_BITS", "INSTRUCTION_BYTES", "OPS", "Field", "Instr", "Loop",
+           "Node", "Op", "ProgramError", "Queue", "Target", "assemble", "disassemble", "flatten",
+           "parse"]
 
 INSTRUCTION_BITS = 256
 INSTRUCTION_BYTES = INSTRUCTION_BITS // 8
@@ -19,6 +20,7 @@ OPCODE_BITS = 4
 REGISTERS = 16
 REGISTER_BITS = 4
 LOOP_DEPTH = 4
+DIGITS = 4              # of a weight, at most
 
 
 class ProgramError(ValueError):
@@ -27,8 +29,8 @@ class ProgramError(ValueError):
 
 class Target:
     """Buffers a ``load`` fills."""
-    WEIGHTS, ACTS, SCALES = range(3)
-    names = ("weights", "acts", "scales")
+    WEIGHTS, ACTS, SCALES, TABLE = range(4)
+    names = ("weights", "acts", "scales", "table")
 
 
 class Queue:
@@ -87,7 +89,7 @@ OPS: dict[str, Op] = {op.name: op for op in (
         _address("dram", 32, "byte address, a multiple of the beat"),
         _address("sram", 24, "buffer address in beats"),
         Field("beats", 24, "length in beats, at least 1"),
-        Field("target", 2, "0 weights, 1 acts, 2 scales"),
+        Field("target", 3, "0 weights, 1 acts, 2 scales, 3 decode table"),
         Field("broadcast", 1, "acts: write every row (row mode)"),
         Field("wait", 1, "take a token of w_free (a_free for acts)"),
         Field("signal", 1, "give a token to w_ready (a_ready for acts)"))),
@@ -99,11 +101,16 @@ OPS: dict[str, Op] = {op.name: op for op in (
         _address("out", 16, "output buffer word"),
         Field("tiles", 12, "K-tiles, at least 1"),
         Field("channels", 8, "channels per column, at least 4"),
-        Field("planes0", 3, "planes of the low digit, 1…4"),
-        Field("shift0", 4, "shift of the low digit"),
-        Field("sigma0", 1, "the low digit subtracts the sum of activations"),
-        Field("planes1", 3, "planes of the high digit, 0 for none"),
-        Field("shift1", 4, "shift of the high digit"),
+        *(item for digit in range(DIGITS) for item in (
+            Field(f"slots{digit}", 3, f"slots of digit {digit}, "
+                  + ("1…4" if digit == 0 else "0 for none")),
+            Field(f"shift{digit}", 4, f"shift of digit {digit}"))),
+        Field("sigma0", 1, "digit 0 subtracts the sum of activations"),
+        Field("packing0", 2, "log2 of the codes that share a word (decoded weights), digit 0"),
+        Field("packing1", 2, "the same of digit 1"),
+        Field("again", 1, "digit 1 reads the words of digit 0 once more"),
+        Field("select", 1, "bits 9 and 10 of a scale select the codebook"),
+        Field("plane_scales", 1, "every digit has a scale of its own"),
         Field("offset", 1, "each channel has an offset beside its scale"),
         Field("group_tiles", 12, "K-tiles that share a scale, at least 1"),
         Field("row_mode", 1, "rows serve different channels of one token"),

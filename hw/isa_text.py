@@ -26,8 +26,8 @@ program starts, and only `add` changes one. A field `x` that is followed by `x_r
 the register so named is added to it when the instruction is dispatched. Addresses of on-chip
 buffers wrap at the buffer's depth. Loops nest {LOOP_DEPTH} deep.
 
-A program ends with `halt`. An opcode that is not listed, or a `load` with another target, stops the
-machine with error 1.
+A program ends with `halt`. An opcode that is not listed, or a `load` with another target (the
+decode table where there is none), stops the machine with error 1.
 """
 
 

@@ -7,7 +7,7 @@ from weakref import WeakKeyDictionary
 
 from hw.config import Machine
 from hw.emit import A_DRAM, S_DRAM, ST_DRAM, W_DRAM, Emitter, add
-from hw.isa import INSTRUCTION_BYTES, Instr, Node, ProgramError, Queue, assemble, flatten
+from hw.isa import INSTRUCTION_BYTES, Instr, Node, ProgramError, Queue, Target, assemble, flatten
 from hw.opening import emit_opening
 from hw.plan import GemmSpec, Plan, PlanError, candidates
 from hw.roll import rolled
@@ -57,14 +57,24 @@ def _emit(plan: Plan) -> tuple[list[Node], list[Node]]:
                                       *blocks, Instr.make("halt")]
 
 
+def _load_table(plan: Plan) -> list[Node]:
+    """The decode table lies in front of the weights."""
+    if not plan.table_bytes:
+        return []
+    return [Instr.make("load", target=Target.TABLE, dram_reg=W_DRAM,
+                       beats=plan.table_bytes // plan.machine.beat_bytes),
+            *add(W_DRAM, plan.table_bytes)]
+
+
 def gemm_program(plan: Plan, regions: Regions) -> tuple[Node, ...]:
     """The program of one GEMM, as a loop tree ending in ``halt``."""
     found = _emitted.get(plan)
     if found is None:
         found = _emitted[plan] = _emit(plan)
     before, after = found
-    return (*before, *add(W_DRAM, regions.weights), *add(S_DRAM, regions.scales),
-            *add(A_DRAM, regions.acts), *add(ST_DRAM, regions.outputs), *after)
+    return (*before, *add(W_DRAM, regions.weights), *_load_table(plan),
+            *add(S_DRAM, regions.scales), *add(A_DRAM, regions.acts),
+            *add(ST_DRAM, regions.outputs), *after)
 
 
 def program_bytes(nodes: Sequence[Node], machine: Machine) -> bytes:

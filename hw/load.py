@@ -11,7 +11,7 @@ from hw.isa import Target
 __all__ = ["LoadEngine", "PROGRAM_TARGET", "QUEUE_DEPTH"]
 
 QUEUE_DEPTH = 8       # instructions waiting at an engine
-PROGRAM_TARGET = 3    # the program buffer; not reachable from a program
+PROGRAM_TARGET = 4    # the program buffer; not reachable from a program
 
 
 class LoadEngine(wiring.Component):
@@ -20,6 +20,9 @@ class LoadEngine(wiring.Component):
     An instruction starts when its token (``wait``) is there. Bursts are issued one every two
     cycles, up to ``config.outstanding`` in flight; every beat is taken in the cycle it comes. A
     beat is readable in its buffer two cycles later, and so is the token of an instruction's last.
+
+    Words of the weight buffer lie at addresses that are a power of two of beats apart; loads of
+    weights are whole words and skip what is between.
 
     Members
     -------
@@ -42,7 +45,7 @@ class LoadEngine(wiring.Component):
             "stop": In(1),
             "ready_w": In(1), "ready_a": In(1), "take_w": Out(1), "take_a": Out(1),
             "give_w": Out(1), "give_a": Out(1), "program_done": Out(1),
-            "write_en": Out(1), "write_target": Out(2), "write_addr": Out(24),
+            "write_en": Out(1), "write_target": Out(3), "write_addr": Out(24),
             "write_data": Out(bits), "write_broadcast": Out(1),
             "araddr": Out(32), "arlen": Out(8), "arvalid": Out(1), "arready": In(1),
             "rdata": In(bits), "rresp": In(2), "rlast": In(1), "rvalid": In(1),
@@ -55,7 +58,7 @@ class LoadEngine(wiring.Component):
         config = self._config
         layout = instruction_layout("load")
         m.submodules.queue = queue = SyncFIFO(width=layout.size, depth=QUEUE_DEPTH)
-        pending_layout = data.StructLayout({"sram": 24, "beats": 24, "target": 2, "broadcast": 1,
+        pending_layout = data.StructLayout({"sram": 24, "beats": 24, "target": 3, "broadcast": 1,
                                             "signal": 1})
         m.submodules.pending = pending = SyncFIFO(width=pending_layout.size,
                                                 depth=config.outstanding + 2)
@@ -103,13 +106,14 @@ class LoadEngine(wiring.Component):
                         m.next = "IDLE"
 
         current = data.View(pending_layout, pending.r_data)
-        index = Signal(24)
+        index, gaps = Signal(24), Signal(24)
         last = Signal()
         m.d.comb += [last.eq(index == current.beats - 1), self.beat.eq(self.rvalid),
                      pending.r_en.eq(self.rvalid & last),
                      self.error.eq(self.rvalid & (self.rresp != 0))]
         m.d.sync += [self.write_en.eq(self.rvalid), self.write_target.eq(current.target),
-                     self.write_addr.eq(current.sram + index), self.write_data.eq(self.rdata),
+                     self.write_addr.eq(current.sram + index + gaps),
+                     self.write_data.eq(self.rdata),
                      self.write_broadcast.eq(current.broadcast)]
         finished = Signal(pending_layout)
         finish = Signal()
@@ -121,4 +125,12 @@ class LoadEngine(wiring.Component):
         ]
         with m.If(self.rvalid):
             m.d.sync += index.eq(Mux(last, 0, index + 1))
+        if config.weight_word_gap:
+            beat = Signal(range(config.weight_word_beats))
+            with m.If(self.rvalid & (current.target == Target.WEIGHTS)):
+                m.d.sync += beat.eq(beat + 1)
+                with m.If(beat == config.weight_word_beats - 1):
+                    m.d.sync += [beat.eq(0), gaps.eq(gaps + config.weight_word_gap)]
+                with m.If(last):
+                    m.d.sync += [beat.eq(0), gaps.eq(0)]
         return m

@@ -1,11 +1,13 @@
 """Memory layout of weights, scales, activations and outputs: what the engines stream, in order.
 
-Weights: per output tile, per K-tile, per row group (row mode), per digit, per channel, per plane
-(top first), one slice word; column c has bits [c·k_tile, (c+1)·k_tile) of it. Scales: per output
-tile, group, row group and channel, one word of ``cols`` half-words, then the offsets if there are
-any; a half-word is mantissa (12 bits, signed) and shift (4 bits). Activations: per token tile and
-K-tile, ``table_steps`` words of ``rows · builders · 4`` values, row by row. Outputs: int32,
-row-major ``[m, n_padded]``.
+Weights: per output tile, per K-tile, per row group (row mode), per digit, per channel. ``lut``: per
+slice (top plane first) one word; column c has bits [c·slice, (c+1)·slice) of it, 4 bits per table
+(5 for ``tl2``). ``serial``, ``mac``: the decode table first of all; then one word per channel, with
+4 bits per activation, or per 2 or 4 channels whose codes of 2 or 1 bits share them. Scales: per
+output tile, group, row group and channel, one word of ``cols`` half-words per scale, then the
+offsets if there are any; a half-word is mantissa (12 bits, signed; or 9 bits and the number of a
+codebook) and shift (4 bits). Activations: per token tile and K-tile, ``table_steps`` words of
+``rows · builders · 4`` values, row by row. Outputs: int32, row-major ``[m, n_padded]``.
 """
 
 from dataclasses import dataclass
@@ -13,13 +15,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hw.config import MULT_BITS
-from hw.plan import GemmSpec, Plan, PlanError
-from models.formats import Datatype
+from hw.config import MULT_BITS, Machine
+from hw.encoding import encode
+from hw.execute import SELECT_BIT
+from hw.plan import Digit, GemmSpec, Plan, PlanError
+from hw.slices import Stored, stored_digits
+from models.formats import Datatype, Mixture
 from models.matrix import QuantizedMatrix
 
-__all__ = ["PackedWeights", "gemm_spec", "pack_activations", "pack_weights", "shape_spec",
-           "unpack_outputs"]
+__all__ = ["PackedWeights", "by_column", "gemm_spec", "pack_activations", "pack_weights",
+           "shape_spec", "unpack_outputs"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,60 +35,40 @@ class PackedWeights:
     correction: NDArray[np.int64]
 
 
-def shape_spec(m: int, k: int, n: int, datatype: Datatype, group_size: int,
-               asymmetric: bool) -> GemmSpec:
+def shape_spec(machine: Machine, m: int, k: int, n: int, kind: Datatype | Mixture,
+               group_size: int, asymmetric: bool) -> GemmSpec:
     """The GEMM of a weight type, without its weights; ``group_size`` 0 is the whole channel.
-    Raises :class:`PlanError` for a type that the array does not run."""
-    if datatype.correction not in (0, -1):
-        raise PlanError(f"datatype {datatype.name} does not run on this array: it needs a "
-                        f"correction of {datatype.correction} sums of activations, not 0 or -1")
-    return GemmSpec(m=m, k=k, n=n, sigma=datatype.correction == -1, offset=asymmetric,
-                    digits=tuple((shift, len(planes)) for shift, planes in datatype.digits),
+    Raises :class:`PlanError` for a type that the machine does not run."""
+    encoding = encode(machine, kind)
+    return GemmSpec(m=m, k=k, n=n, digits=encoding.digits, sigma=encoding.sigma, offset=asymmetric,
+                    select=encoding.select, plane_scales=encoding.plane_scales,
                     group_size=min(group_size or k, k))
 
 
-def gemm_spec(m: int, qm: QuantizedMatrix) -> GemmSpec:
+def gemm_spec(machine: Machine, m: int, qm: QuantizedMatrix) -> GemmSpec:
     """The GEMM of ``m`` tokens with ``qm``; see :func:`shape_spec`."""
-    return shape_spec(m, qm.k_logical, qm.n, qm.datatype, qm.group_size, qm.asymmetric)
+    return shape_spec(machine, m, qm.k_logical if qm.columns is None else qm.k, qm.n, qm.datatype,
+                      qm.group_size, qm.asymmetric)
 
 
-def _tiled(plan: Plan, array: NDArray, k_axis: int) -> NDArray:
-    """``array`` with its K axis split into [K-tiles, k_tile], groups padded with zeros."""
+def by_column(qm: QuantizedMatrix, a: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Activations [m, features] in the order of the stored columns."""
+    return a if qm.columns is None else qm.gather(a)
+
+
+def _tiled(plan: Plan, array: NDArray, k_axis: int, value: int = 0) -> NDArray:
+    """``array`` with its K axis split into [K-tiles, k_tile], groups padded with ``value``."""
     spec, k_tile = plan.spec, plan.machine.k_tile
     array = np.moveaxis(array, k_axis, -1)[..., :spec.k]
     size = min(spec.group_size, spec.k)
     ragged = plan.groups * size - spec.k
-    array = np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, ragged)])
+    array = np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, ragged)],
+                   constant_values=value)
     array = array.reshape(*array.shape[:-1], plan.groups, size)
     padding = plan.group_tiles * k_tile - size
-    array = np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, padding)])
+    array = np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, padding)],
+                   constant_values=value)
     return array.reshape(*array.shape[:-2], plan.k_tiles, k_tile)
-
-
-def _nibbles(bits: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Index and relative sign of every table, from plane bits [..., k_tile].
-
-    Returns nibbles and relative signs, both [..., tables]."""
-    quads = bits.reshape(*bits.shape[:-1], -1, 4)
-    negative = 1 - quads[..., 3]
-    index = (quads[..., :3] == quads[..., 3:]).astype(np.uint8)
-    tables = np.arange(quads.shape[-2])
-    sign = negative ^ np.where(tables > 0, negative[..., tables & (tables - 1)], 0)
-    sign = sign.astype(np.uint8)
-    return index[..., 0] | index[..., 1] << 1 | index[..., 2] << 2 | sign << 3, sign
-
-
-def _complement_error(sign: NDArray[np.uint8], subtract: bool) -> NDArray[np.int64]:
-    """What the tree and accumulator add to one plane's sum because they negate by complement."""
-    error: NDArray[np.int64] = np.zeros(sign.shape, dtype=np.int64)
-    stride = 1
-    while error.shape[-1] > 1:
-        right = error[..., 1::2]
-        flipped = np.where(sign[..., stride::2 * stride], -right - 1, right)
-        error = error[..., ::2] + flipped
-        stride *= 2
-    root = error[..., 0]
-    return np.where(sign[..., 0], -root - 1, root - int(subtract))
 
 
 def _half_words(mantissa: NDArray, shift: NDArray) -> NDArray[np.uint16]:
@@ -99,73 +84,122 @@ def _check_range(values: NDArray[np.int64], shift: int, what: str) -> None:
                         f"multiplier takes less than {limit}; use fewer scale bits")
 
 
+def _half_word_groups(plan: Plan, qm: QuantizedMatrix) -> NDArray[np.uint16]:
+    """Half-words [n, groups, scales per group]: scales, then the offset if there is one."""
+    mantissa, shift = qm.scale_mantissa, qm.scale_shift.astype(np.int64)
+    if qm.select is not None and plan.spec.select:
+        limit = 1 << SELECT_BIT
+        if (bad := mantissa >= limit).any():
+            n, g = np.argwhere(bad)[0].tolist()
+            raise PlanError(f"scale of channel {n}, group {g} has mantissa {mantissa[n, g]}; "
+                            f"beside the select of a codebook it must be below {limit}; use at "
+                            f"most {SELECT_BIT} scale bits")
+        mantissa = mantissa | qm.select.astype(np.int16) << SELECT_BIT
+    if qm.plane_shift is not None:
+        halves = [_half_words(mantissa, shift + qm.plane_shift[:, :, plane])
+                  for plane in range(len(plan.spec.digits))]
+    else:
+        halves = [_half_words(mantissa, shift)]
+    if qm.offset_mantissa is not None and qm.offset_shift is not None:
+        halves.append(_half_words(qm.offset_mantissa, qm.offset_shift))
+    return np.stack(halves, axis=2)
+
+
+def _words(plan: Plan, stored: Stored, digit: Digit, channels: int, start: int
+           ) -> NDArray[np.uint8]:
+    """Fields of one output tile that starts at channel ``start``: [K-tiles, subs, word fields]."""
+    machine = plan.machine
+    part = stored.fields[start:start + channels * plan.tile_width]
+    slices, lanes = part.shape[2:]
+    part = part.reshape(plan.subs, channels, machine.cols, plan.k_tiles, slices, lanes)
+    if digit.packing:
+        per = 1 << digit.packing
+        part = np.pad(part, [(0, 0), (0, -channels % per)] + [(0, 0)] * 4)
+        part = part.reshape(plan.subs, -1, per, *part.shape[2:])
+        places = np.arange(per, dtype=np.uint8).reshape(-1, 1, 1, 1, 1) * np.uint8(stored.bits)
+        part = np.bitwise_or.reduce(part << places, axis=2)
+    part = part.transpose(3, 0, 1, 4, 2, 5)   # K-tile, sub, channel, slice, column, lane
+    return part.reshape(plan.k_tiles, plan.subs, -1)
+
+
 def pack_weights(plan: Plan, qm: QuantizedMatrix) -> PackedWeights:
     """Weights and scales of ``qm`` as the plan streams them.
 
     Raises :class:`PlanError` if a scale or offset exceeds the multiplier's range."""
-    machine, spec, datatype = plan.machine, plan.spec, qm.datatype
-    scale, offset = qm.scale, qm.offset
-    _check_range(scale, max(shift for shift, _ in spec.digits), "scale")
+    machine, spec = plan.machine, plan.spec
+    encoding = encode(machine, qm.datatype)
+    shifts = [digit.shift for digit in spec.digits]
+    planes = (np.zeros((*qm.scale.shape, len(shifts)), dtype=np.uint8) if qm.plane_shift is None
+              else qm.plane_shift)
+    scales = qm.scale[:, :, None] << planes
+    _check_range(scales.max(axis=2), max(shifts), "scale")
     if qm.asymmetric:
-        _check_range(offset, 1, "offset")
-    inverted = np.array([coef < 0 for coef in datatype.coefs])
-    rows_padded = np.zeros((plan.n_padded, qm.k), dtype=np.uint8)
-    rows_padded[:qm.n] = qm.codes
-    rows_padded[qm.n:] = datatype.codes[0]
-    streams: list[NDArray[np.uint8]] = []   # per digit [n_padded, k_tiles, planes, tables]
-    correction = np.zeros(plan.n_padded, dtype=np.int64)
+        _check_range(qm.offset, 1, "offset")
     group_of = np.arange(plan.k_tiles) // plan.group_tiles
-    scale_padded = np.zeros((plan.n_padded, plan.groups), dtype=np.int64)
-    scale_padded[:qm.n] = scale
-    lookup = datatype.plane_bits(np.array(datatype.codes))
-    table = np.zeros((1 << datatype.bits, datatype.planes), dtype=np.uint8)
-    table[list(datatype.codes)] = lookup ^ inverted
-    for index, (shift, planes) in enumerate(datatype.digits):
-        digit, error = [], np.zeros((plan.n_padded, plan.k_tiles), dtype=np.int64)
-        for position, plane in enumerate(planes):
-            nibbles, sign = _nibbles(_tiled(plan, table[:, plane][rows_padded], 1))
-            digit.append(nibbles)
-            weight = len(planes) - 1 - position
-            subtract = spec.sigma and index == 0 and weight == 0
-            error += _complement_error(sign, subtract) << weight
-        correction += (error * scale_padded[:, group_of] << shift).sum(axis=1)
-        streams.append(np.stack(digit, axis=2))
+    below = plan.n_padded - qm.n
 
+    def padded(array: NDArray, value: int = 0) -> NDArray:
+        return np.pad(array, [(0, below)] + [(0, 0)] * (array.ndim - 1), constant_values=value)
+
+    types = qm.datatype.datatypes if isinstance(qm.datatype, Mixture) else (qm.datatype,)
+    filling = types[0].codes[0]
+    codes = _tiled(plan, padded(qm.codes, filling), 1, filling)
+    select = (np.zeros((plan.n_padded, plan.groups), dtype=np.uint8) if qm.select is None
+              else padded(qm.select))[:, group_of]
+    scales = padded(scales)[:, group_of]
+    correction = np.zeros(plan.n_padded, dtype=np.int64)
+    streams = []
+    for index, stored in enumerate(stored_digits(machine, encoding, qm, codes, select)):
+        scale = scales[..., index if spec.plane_scales else 0]
+        correction += (stored.error * scale << shifts[index]).sum(axis=1)
+        if spec.digits[index].stored:
+            streams.append((stored, spec.digits[index]))
+
+    params = padded(_half_word_groups(plan, qm))
     words, halves, start = [], [], 0
-    per_group = [_half_words(qm.scale_mantissa, qm.scale_shift)]
-    if qm.offset_mantissa is not None and qm.offset_shift is not None:
-        per_group.append(_half_words(qm.offset_mantissa, qm.offset_shift))
-    params = np.zeros((plan.n_padded, plan.groups, len(per_group)), dtype=np.uint16)
-    params[:qm.n] = np.stack(per_group, axis=2)
     for channels in plan.tiles:
-        stop = start + channels * plan.tile_width
         shape = (plan.subs, channels, machine.cols)
-        parts = []
-        for stream in streams:
-            part = stream[start:stop].reshape(*shape, plan.k_tiles, -1, machine.tables)
-            part = part.transpose(3, 0, 1, 4, 2, 5)   # K-tile, sub, channel, plane, column, table
-            parts.append(part.reshape(plan.k_tiles, plan.subs, -1))
-        words.append(np.concatenate(parts, axis=2).reshape(-1))
+        words.append(np.concatenate([_words(plan, *stream, channels, start)
+                                     for stream in streams], axis=2).reshape(-1))
+        stop = start + channels * plan.tile_width
         tile = params[start:stop].reshape(*shape, plan.groups, -1).transpose(3, 0, 1, 4, 2)
         halves.append(tile.reshape(-1))
         start = stop
-    flat = np.concatenate(words)
+    bits = 5 if machine.tl2 else 4
     return PackedWeights(
-        weights=(flat[0::2] | flat[1::2] << 4).tobytes(),
+        weights=encoding.table(machine)[:plan.table_bytes] + _dense(np.concatenate(words), bits),
         scales=np.concatenate(halves).astype("<u2").tobytes(),
         correction=(correction >> 1)[:qm.n])
 
 
+def _dense(fields: NDArray[np.uint8], bits: int) -> bytes:
+    """Fields of ``bits`` bits one after the other, least significant bit first."""
+    if bits == 4:
+        return (fields[0::2] | fields[1::2] << 4).tobytes()
+    every = (fields[:, None] >> np.arange(bits, dtype=np.uint8) & 1).reshape(-1)
+    return np.packbits(every, bitorder="little").tobytes()
+
+
 def pack_activations(plan: Plan, a: NDArray[np.integer]) -> bytes:
-    """Activations int8 [m, k] as the plan streams them."""
+    """Activations [m, k] of ``act_bits`` bits as the plan streams them.
+
+    Raises ``ValueError`` for another shape, or for values that need more bits."""
     machine, spec = plan.machine, plan.spec
     if a.shape != (spec.m, spec.k):
         raise ValueError(f"activations must be {(spec.m, spec.k)}, not {a.shape}")
+    limit = 1 << machine.act_bits - 1
+    if a.size and not -limit <= a.min() <= a.max() < limit:
+        raise ValueError(f"activations must fit the {machine.act_bits} bits of machine "
+                         f"{machine.name}, not {a.min()}…{a.max()}")
     rows = 1 if plan.row_mode else machine.rows
-    padded = np.pad(a.astype(np.int8), ((0, plan.m_tiles * rows - spec.m), (0, 0)))
-    tiles = _tiled(plan, padded, 1).reshape(plan.m_tiles, rows, plan.k_tiles,
-                                            machine.table_steps, machine.builders * 4)
-    return np.ascontiguousarray(tiles.transpose(0, 2, 3, 1, 4)).tobytes()
+    padded = np.pad(a.astype(np.int16), ((0, plan.m_tiles * rows - spec.m), (0, 0)))
+    tiles = _tiled(plan, padded, 1).reshape(plan.m_tiles, rows, plan.k_tiles, machine.table_steps,
+                                            machine.builders, machine.lane_acts)
+    tiles = np.pad(tiles, [(0, 0)] * 5 + [(0, 4 - machine.lane_acts)])
+    flat = tiles.transpose(0, 2, 3, 1, 4, 5).reshape(-1)
+    if machine.act_bits == 4:
+        return _dense((flat & 15).astype(np.uint8), 4)
+    return flat.astype("<i2" if machine.act_bits == 16 else "i1").tobytes()
 
 
 def unpack_outputs(plan: Plan, data: bytes, correction: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -4,11 +4,14 @@ from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from .fabric import Multiplier, PsumMemory, Table, adders_for
+from .fabric import PsumMemory, adders_for
+from .lookup import PairTable, RamTable, shared_layout
+from .multiplier import multiplier_for, multiplier_latency
 
 
 class LutPE(wiring.Component):
-    """Sums ``k_tile`` stationary activations under one weight bit-plane per cycle.
+    """Sums ``k_tile`` stationary activations under one weight bit-plane, or one slice of ternary
+    weights, per cycle.
 
     Per slot (one cycle of the slice stream), with ``T_t[x]`` the table entries, ``s_t`` the signs
     of the slice and ``g = s_0``::
@@ -22,16 +25,18 @@ class LutPE(wiring.Component):
     One slot per cycle, never stalls. Everything is two's complement and wraps; ``config`` gives
     widths that hold every sum of a digit of 4 planes. Reset clears ``acc``; S is not kept.
 
-    Timing, in cycles after ``slice_i`` of the slot, L = ``config.levels``:
+    Timing, in cycles after ``slice_i`` of the slot, L = ``config.levels``, P = ``product_latency``
+    (6 + L, or more with a serial multiplier, which then sets how close digits may follow):
 
     ======= ========================================================
-    1       ``slice_o``; ``bank_i``
-    2       table entries
+    1       ``slice_o``; ``bank_i``; ``shared_i`` but for its
+    2       ``odd``; table entries
     2 + L   v; ``sigma_i``, ``sub_i``
     3 + L   w; ``acc_en_i``, ``last_i``; ``mult_i`` of its digit
-    4 + L   S, held until the next one; ``mult_o``; ``raddr_i``
-    6 + L   product and partial sum; ``first_i``, ``emit_i``
-    7 + L   ``result_o``, held until the next one; ``we_i``, ``waddr_i``
+    4 + L   S, held until the next one; ``mult_o``
+    P − 2   ``raddr_i``
+    P       product and partial sum; ``first_i``, ``emit_i``
+    P + 1   ``result_o``, held until the next one; ``we_i``, ``waddr_i``
     ======= ========================================================
 
     Parameters
@@ -40,16 +45,19 @@ class LutPE(wiring.Component):
 
     Members
     -------
-    slice_i, slice_o : ``k_tile`` bits
-        Table ``t`` takes bits ``4t .. 4t+3``: its index x (3 bits), then its sign.
+    slice_i, slice_o : ``slice_bits`` bits
+        Table ``t`` takes bits ``4t .. 4t+3``: its index x (3 bits), then its sign; or (``tl2``)
+        ``5t .. 5t+4``: the number of the entry (4 bits), then its sign.
     mult_i, mult_o : ``signed(mult_bits)``
-    w_step : ``In(table_steps)``
+    w_step : ``In(table_steps)``, not for ``mux``
         Bit ``s`` writes tables ``s * builders`` and following with ``w_data``.
-    w_addr : ``In(4)``
-        ``{bank, x}`` to write. The write takes effect at the clock edge.
-    w_data : ``In(ArrayLayout(signed(table_bits), builders))``
-    bank_i : ``In(1)``
+    w_addr : ``In(4)``, not for ``mux``
+        ``{bank, x}``, or the entry (``tl2``), to write. The write takes effect at the clock edge.
+    w_data : ``In(ArrayLayout(signed(table_bits), builders))``, not for ``mux``
+    bank_i : ``In(1)``, for ``lutram`` alone
         Bank that is read.
+    shared_i : ``In(shared_layout)``, not for ``tl2``
+        What the row holds of that bank, from :class:`hw.lookup.RowTables`.
     sigma_i, sub_i : ``In``
         Sum of the activations, and whether the slot subtracts it.
     acc_en_i, last_i : ``In(1)``
@@ -63,15 +71,23 @@ class LutPE(wiring.Component):
     def __init__(self, config):
         self._config = config
         channel = range(config.psum_depth)
+        tables = {}
+        if config.table != "mux":
+            tables |= {
+                "w_step": In(config.table_steps),
+                "w_addr": In(4),
+                "w_data": In(data.ArrayLayout(signed(config.table_bits), config.builders)),
+            }
+        if config.table == "lutram":
+            tables |= {"bank_i": In(1)}
+        if config.table != "tl2":
+            tables |= {"shared_i": In(shared_layout(config))}
         super().__init__({
-            "slice_i":  In(config.k_tile),
-            "slice_o":  Out(config.k_tile),
+            "slice_i":  In(config.slice_bits),
+            "slice_o":  Out(config.slice_bits),
             "mult_i":   In(signed(config.mult_bits)),
             "mult_o":   Out(signed(config.mult_bits)),
-            "w_step":   In(config.table_steps),
-            "w_addr":   In(4),
-            "w_data":   In(data.ArrayLayout(signed(config.table_bits), config.builders)),
-            "bank_i":   In(1),
+            **tables,
             "sigma_i":  In(signed(config.sigma_bits)),
             "sub_i":    In(1),
             "acc_en_i": In(1),
@@ -87,17 +103,17 @@ class LutPE(wiring.Component):
     @property
     def v_latency(self):
         """Cycles from ``slice_i`` to ``sigma_i`` and ``sub_i``."""
-        return 1 + Table.latency + self._config.levels
+        return 1 + RamTable.latency + self._config.levels
 
     @property
     def s_latency(self):
-        """Cycles from ``slice_i`` to S, ``mult_o`` and ``raddr_i``."""
+        """Cycles from ``slice_i`` to S and ``mult_o``."""
         return self.v_latency + 2
 
     @property
     def product_latency(self):
         """Cycles from ``slice_i`` to the product, ``first_i`` and ``emit_i``."""
-        return self.s_latency + Multiplier.latency
+        return self.s_latency + multiplier_latency(self._config)
 
     @property
     def result_latency(self):
@@ -119,16 +135,10 @@ class LutPE(wiring.Component):
         m.d.comb += [self.slice_o.eq(slot), self.mult_o.eq(mult)]
 
         nodes, signs = [], []
+        stride = config.slice_bits // config.tables
         for t in range(config.tables):
-            x, sign = slot[4*t:4*t + 3], slot[4*t + 3]
-            m.submodules[f"table{t}"] = table = Table(config)
-            m.d.comb += [
-                table.addr.eq(Cat(x, self.bank_i)),
-                table.w_en.eq(self.w_step[t // config.builders]),
-                table.w_addr.eq(self.w_addr),
-                table.w_data.eq(self.w_data[t % config.builders]),
-            ]
-            nodes.append(table.data)
+            *x, sign = slot[stride * t:stride * (t + 1)]
+            nodes.append(self._table(m, t, Cat(x)))
             signs.append(delayed(sign, f"sign{t}"))
 
         # Of every pair the sign of the right node is used and that of the left one goes on.
@@ -150,7 +160,7 @@ class LutPE(wiring.Component):
         with m.Elif(self.acc_en_i):
             m.d.sync += acc.eq(total)
 
-        m.submodules.multiplier = multiplier = Multiplier(config)
+        m.submodules.multiplier = multiplier = multiplier_for(config)
         m.submodules.psums = psums = PsumMemory(config)
         result = Signal(signed(config.psum_bits), reset_less=True)
         m.d.comb += [
@@ -163,3 +173,24 @@ class LutPE(wiring.Component):
             m.d.sync += result.eq(adders.psum(psums.r_data, multiplier.p, self.first_i))
 
         return m
+
+    def _table(self, m, t, x):
+        """Table ``t``, looked up at ``x``."""
+        config = self._config
+        kind = PairTable if config.table == "mux" else RamTable
+        m.submodules[f"table{t}"] = table = kind(config)
+        if config.table != "tl2":
+            m.d.comb += table.odd.eq(self.shared_i.odd[t])
+        if config.table == "mux":
+            m.d.comb += [table.x.eq(x), table.pairs.eq(self.shared_i.pairs[t])]
+            return table.data
+        if config.table == "lutram":
+            m.d.comb += table.parity.eq(self.shared_i.parity[t])
+            x = Cat(x, self.bank_i)
+        m.d.comb += [
+            table.addr.eq(x),
+            table.w_en.eq(self.w_step[t // config.builders]),
+            table.w_addr.eq(self.w_addr),
+            table.w_data.eq(self.w_data[t % config.builders]),
+        ]
+        return table.data

@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import NamedTuple
 
 from hw.config import Machine
+from hw.decode import TABLE_ROWS, row_bits
+from hw.isa import DIGITS
 
-__all__ = ["GemmSpec", "Plan", "PlanError", "align", "candidates", "PAGE"]
+__all__ = ["Digit", "GemmSpec", "Plan", "PlanError", "align", "candidates", "PAGE"]
 
 PAGE = 4096  # regions of a memory image start at multiples of this
 
@@ -19,33 +22,57 @@ class PlanError(ValueError):
     """A GEMM that does not fit the machine. One line, for people."""
 
 
+class Digit(NamedTuple):
+    """One digit of a weight: ``Σ w·a`` gets its sum times ``2**shift``.
+
+    slots : slices per channel
+    packing : log2 of the codes that share a field of 4 bits, where codes are decoded
+    stored : whether it has words of its own; otherwise those of the digit before
+    """
+    shift: int
+    slots: int
+    packing: int = 0
+    stored: bool = True
+
+
 @dataclass(frozen=True, kw_only=True)
 class GemmSpec:
     """What the machine needs to know of ``y[m, n] = Σ_k w[n, k]·a[m, k]`` with group scales.
 
-    digits : (shift, planes) per digit of the weight type, low digit first
+    digits : low digit first
     sigma : the low digit subtracts the sum of activations
     offset : every group has an offset
+    select : every group chooses its codebook
+    plane_scales : every digit has a scale of its own
     group_size : ``k`` for one group per channel; groups are padded to whole K-tiles
     """
     m: int
     k: int
     n: int
-    digits: tuple[tuple[int, int], ...]
+    digits: tuple[Digit, ...]
     sigma: bool
     offset: bool = False
+    select: bool = False
+    plane_scales: bool = False
     group_size: int
 
     def __post_init__(self) -> None:
         for name in ("m", "k", "n", "group_size"):
             if getattr(self, name) < 1:
                 raise PlanError(f"{name} must be positive, not {getattr(self, name)!r}")
-        if not 1 <= len(self.digits) <= 2:
-            raise PlanError(f"weights of {len(self.digits)} digits do not run; 1 or 2 do")
+        object.__setattr__(self, "digits", tuple(Digit(*digit) for digit in self.digits))
+        if not 1 <= len(self.digits) <= DIGITS:
+            raise PlanError(f"weights of {len(self.digits)} digits do not run; 1 to {DIGITS} do")
 
     @property
-    def planes(self) -> int:
-        return sum(planes for _, planes in self.digits)
+    def slots(self) -> int:
+        """Slices per weight."""
+        return sum(digit.slots for digit in self.digits)
+
+    @property
+    def scales(self) -> int:
+        """Half-words per group and channel, offset included."""
+        return (len(self.digits) if self.plane_scales else 1) + self.offset
 
     @property
     def macs(self) -> int:
@@ -119,10 +146,16 @@ class Plan:
 
     # ---- sizes --------------------------------------------------------------------------
     def weight_words(self, channels: int, k_tiles: int) -> int:
-        return k_tiles * self.subs * channels * self.spec.planes
+        return k_tiles * self.subs * sum(self.digit_words(channels, d) for d in self.spec.digits)
+
+    def digit_words(self, channels: int, digit: Digit) -> int:
+        """Words of one digit of ``channels``: a word per slice, or of codes to be decoded."""
+        if not self.machine.decodes:
+            return channels * digit.slots
+        return -(-channels >> digit.packing) if digit.stored else 0
 
     def scale_words(self, channels: int, groups: int) -> int:
-        return groups * self.subs * channels * (1 + self.spec.offset)
+        return groups * self.subs * channels * self.spec.scales
 
     def act_words(self, k_tiles: int) -> int:
         return k_tiles * self.machine.table_steps
@@ -145,6 +178,16 @@ class Plan:
         return (sum(self.weight_words(nt, self.k_tiles) for nt in self.tiles)
                 * self.machine.weight_word_bits // 8)
 
+    @property
+    def table_bytes(self) -> int:
+        """The decode table, in front of the weights."""
+        return TABLE_ROWS * row_bits(self.machine) // 8 if self.machine.decodes else 0
+
+    @property
+    def stored_bytes(self) -> int:
+        """What is stored of the weights: decode table, if any, and weight words."""
+        return self.table_bytes + self.weight_bytes
+
     @cached_property
     def scale_bytes(self) -> int:
         return (sum(self.scale_words(nt, self.groups) for nt in self.tiles)
@@ -161,7 +204,7 @@ class Plan:
     @cached_property
     def compulsory_bytes(self) -> int:
         """Every weight, scale, activation and output once, as stored."""
-        return self.weight_bytes + self.scale_bytes + self.act_bytes + self.out_bytes
+        return self.stored_bytes + self.scale_bytes + self.act_bytes + self.out_bytes
 
     @cached_property
     def dram_bytes(self) -> int:
@@ -170,16 +213,18 @@ class Plan:
                      for nt in self.tiles for kt in self.chunks)
         weights = self.weight_bytes + scales * self.machine.scale_word_bits // 8
         acts = self.act_bytes * (1 if self.resident else len(self.tiles))
-        return weights * len(self.blocks) + acts + self.out_bytes
+        return self.table_bytes + weights * len(self.blocks) + acts + self.out_bytes
 
     def stream_slots(self, channels: int) -> int:
         """Slots of one K-tile."""
-        return self.subs * channels * (self.spec.planes + self.spec.offset)
+        least = self.machine.scale_steps
+        return self.subs * channels * (sum(max(digit.slots, least) for digit in self.spec.digits)
+                                       + least * self.spec.offset)
 
     @property
     def fill_cycles(self) -> int:
         """Cycles to fill the tables for one K-tile."""
-        return 8 * self.machine.table_steps
+        return self.machine.fill_entries * self.machine.table_steps
 
     @cached_property
     def rough_cycles(self) -> int:
@@ -188,8 +233,11 @@ class Plan:
         turn = self.fill_cycles + machine.rows + 6
         compute = 0
         for nt in self.tiles:
-            tile = self.k_tiles * max(self.stream_slots(nt), turn) + 5 * len(self.chunks)
-            tile += nt * self.subs * max(0, machine.drain_slots - self.spec.digits[-1][1])
+            slots = self.stream_slots(nt)
+            steady = slots + turn if machine.tl2 else max(slots, turn)
+            tile = self.k_tiles * steady + 5 * len(self.chunks)
+            tile += nt * self.subs * max(0, machine.drain_slots - max(
+                self.spec.digits[-1].slots, machine.scale_steps))
             compute += tile * self.m_tiles
         first = self.weight_words(self.tiles[0], self.chunks[0]) * machine.weight_word_bits // 8
         last = self.tiles[-1] * self.tile_width * 4 * (1 if self.row_mode else machine.rows)
@@ -200,7 +248,7 @@ class Plan:
     def roofline(self, interval: int = 1) -> tuple[float, str]:
         """Cycles and bound (``compute`` or ``memory``): the larger of MACs / peak and compulsory
         bytes / bandwidth, for a memory of one beat every ``interval`` cycles."""
-        compute = self.spec.macs / self.machine.macs_per_cycle(self.spec.planes)
+        compute = self.spec.macs / self.machine.macs_per_cycle(self.spec.slots)
         memory = self.compulsory_bytes / self.machine.beat_bytes * interval
         return max(compute, memory), "compute" if compute >= memory else "memory"
 
@@ -258,7 +306,7 @@ def candidates(machine: Machine, spec: GemmSpec) -> list[Plan]:
     plans = _candidates(machine, spec)
     if not plans:
         raise PlanError(
-            f"no tile of {spec.m}x{spec.k}x{spec.n} with {spec.planes} planes fits machine "
+            f"no tile of {spec.m}x{spec.k}x{spec.n} with {spec.slots} slices fits machine "
             f"{machine.name}: weight_depth={machine.weight_depth}, scale_depth="
             f"{machine.scale_depth}, out_depth={machine.out_depth}, psum_depth="
             f"{machine.psum_depth}; raise them with --set")

@@ -1,15 +1,35 @@
 """One row of the array: elements that share a token, their control and their output buffer."""
 
+from functools import cache
+
 from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.delay import delay
+from hw.fabric import PsumMemory
+from hw.lookup import RowTables
+from hw.mac_pe import MacPE
 from hw.pe import LutPE
 from hw.sequencer import slot_layout
+from hw.serial_pe import SerialPE
+from hw.tables import fill_layout
 
-__all__ = ["Row"]
+__all__ = ["Row", "element", "result_latency"]
+
+
+@cache
+def result_latency(config):
+    """Cycles from ``slice_i`` to a result in its element."""
+    probe = element(config)
+    probe._MustUse__used = True  # made for its latency alone
+    return probe.result_latency
+
+
+def element(config):
+    """A processing element of the machine's kind."""
+    return {"lut": LutPE, "serial": SerialPE, "mac": MacPE}[config.pe](config)
 
 
 class Row(wiring.Component):
@@ -19,32 +39,27 @@ class Row(wiring.Component):
     Members
     -------
     slot_i/slot_o : control of the slice in ``slice_i``; bit 0 of ``rows`` is this row
-    slice_i/slice_o : ``cols`` slices of ``k_tile`` bits
+    slice_i/slice_o : ``cols`` slices
     mult_i/mult_o : multipliers, ``s_latency − 1`` cycles after their slice
-    w_step, w_addr, w_data : table writes, to all elements
+    w_step, w_addr, w_data : table or activation writes, to all elements
     sigma : sum of the activations of each bank
     read_addr : output buffer word; ``read_data`` one cycle later
     """
 
     def __init__(self, config):
         self._config = config
-        self._pes = [LutPE(config) for _ in range(config.cols)]
-        slices = data.ArrayLayout(config.k_tile, config.cols)
+        self._pes = [element(config) for _ in range(config.cols)]
+        slices = data.ArrayLayout(config.slice_bits, config.cols)
         mults = data.ArrayLayout(signed(config.mult_bits), config.cols)
         super().__init__({
             "slot_i": In(slot_layout(config)), "slot_o": Out(slot_layout(config)),
             "slice_i": In(slices), "slice_o": Out(slices),
             "mult_i": In(mults), "mult_o": Out(mults),
             "w_step": In(config.table_steps), "w_addr": In(4),
-            "w_data": In(data.ArrayLayout(signed(config.table_bits), config.builders)),
+            "w_data": In(fill_layout(config)),
             "sigma": In(data.ArrayLayout(signed(config.sigma_bits), 2)),
             "read_addr": In(16), "read_data": Out(config.out_word_bits),
         })
-
-    @staticmethod
-    def result_latency(config):
-        """Cycles from ``slice_i`` to a result in its element."""
-        return config.levels + 7
 
     def elaborate(self, platform):
         m = Module()
@@ -55,35 +70,54 @@ class Row(wiring.Component):
 
         taken = Signal()
         m.d.comb += taken.eq(slot.valid & slot.rows[0])
-        bank = delay(m, slot.bank, 1, "bank")
-        sigma_bank = delay(m, bank, pe.v_latency - 1, "sigma_bank")
-        sub = delay(m, slot.sigma, pe.v_latency, "sub")
         add = delay(m, taken, pe.s_latency - 1, "add")
         last = delay(m, taken & slot.last, pe.s_latency - 1, "last")
         # An inserted reset reaches the elements' accumulators by way of their control.
         fresh = Signal(init=1)
         m.d.sync += fresh.eq(0)
-        psum_read = delay(m, slot.psum, pe.s_latency, "psum_read")
+        read_latency = pe.product_latency - PsumMemory.latency
+        psum_read = delay(m, slot.psum, read_latency, "psum_read")
         emit = delay(m, last, pe.product_latency - pe.s_latency + 1, "emit")
         first = delay(m, slot.first, pe.product_latency, "first")
         write = delay(m, emit, 1, "write")
-        psum_write = delay(m, psum_read, pe.result_latency - pe.s_latency, "psum_write")
+        psum_write = delay(m, psum_read, pe.result_latency - read_latency, "psum_write")
         final = delay(m, taken & slot.last & slot.final, pe.result_latency, "final")
         out = delay(m, slot.out, pe.result_latency, "out")
-        for index, element in enumerate(self._pes):
-            m.submodules[f"pe{index}"] = element
+        stationary = self._stationary(m, slot)
+        for index, each in enumerate(self._pes):
+            m.submodules[f"pe{index}"] = each
+            m.d.comb += [getattr(each, name).eq(value) for name, value in stationary.items()]
             m.d.comb += [
-                element.slice_i.eq(self.slice_i[index]), self.slice_o[index].eq(element.slice_o),
-                element.mult_i.eq(self.mult_i[index]), self.mult_o[index].eq(element.mult_o),
-                element.w_step.eq(self.w_step), element.w_addr.eq(self.w_addr),
-                element.w_data.eq(self.w_data), element.bank_i.eq(bank),
-                element.sigma_i.eq(self.sigma[sigma_bank]), element.sub_i.eq(sub),
-                element.acc_en_i.eq(add | fresh), element.last_i.eq(last | fresh),
-                element.raddr_i.eq(psum_read), element.first_i.eq(first),
-                element.emit_i.eq(emit), element.we_i.eq(write), element.waddr_i.eq(psum_write),
+                each.slice_i.eq(self.slice_i[index]), self.slice_o[index].eq(each.slice_o),
+                each.mult_i.eq(self.mult_i[index]), self.mult_o[index].eq(each.mult_o),
+                each.acc_en_i.eq(add | fresh), each.last_i.eq(last | fresh),
+                each.raddr_i.eq(psum_read), each.first_i.eq(first),
+                each.emit_i.eq(emit), each.we_i.eq(write), each.waddr_i.eq(psum_write),
             ]
         self._drain(m, final, out)
         return m
+
+    def _stationary(self, m, slot):
+        """Control of what the elements hold: tables, or activations."""
+        config = self._config
+        writes = {"w_step": self.w_step, "w_data": self.w_data}
+        if config.decodes:
+            return writes | {"swap_i": slot.swap}
+        pe = self._pes[0]
+        bank = delay(m, slot.bank, 1, "bank")
+        sigma_bank = delay(m, bank, pe.v_latency - 1, "sigma_bank")
+        held = {"sigma_i": self.sigma[sigma_bank],
+                "sub_i": delay(m, slot.sigma, pe.v_latency, "sub")}
+        if config.table != "mux":
+            held |= writes | {"w_addr": self.w_addr}
+        if config.table == "lutram":
+            held |= {"bank_i": bank}
+        if config.table != "tl2":
+            m.submodules.tables = tables = RowTables(config)
+            m.d.comb += [tables.w_step.eq(self.w_step), tables.w_addr.eq(self.w_addr),
+                         tables.w_data.eq(self.w_data), tables.bank_i.eq(slot.bank)]
+            held |= {"shared_i": tables.shared_o}
+        return held
 
     def _drain(self, m, final, out):
         """Results of one channel go to the output buffer, ``drain`` columns per cycle."""

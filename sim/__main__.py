@@ -10,16 +10,17 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from hw.cli import overrides
-from hw.config import PRESETS, Machine, MachineError
+from hw.cli import Pe, overrides
+from hw.config import ACT_BITS, PRESETS, Machine, MachineError
 from hw.config import machine as machine_of
 from hw.isa import ProgramError
 from hw.plan import PlanError
-from models.formats import DATATYPES
+from models.formats import DATATYPES, MIXTURES, datatype
 from sim.bench import run_bench
 from sim.cycles import CycleModelError
 from sim.estimate import estimate_gemm, shape_spec
 from sim.fuzz import MACHINES, Case, compare, random_case
+from sim.matrix import check as check_matrix
 from sim.memory import Memory
 from sim.regress import regress as run_regression
 from sim.verilated import SimulationError, build
@@ -27,13 +28,13 @@ from sim.verilated import SimulationError, build
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
                   help="Verify a GEMM on RTL, estimate cycles, run regressions and benchmarks.")
 
+ACTIVATIONS = {f"int{bits}": bits for bits in ACT_BITS}
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON alone.")]
 MachineName = Annotated[str, typer.Option(
     "--machine", help=f"{', '.join(PRESETS)}, or a .toml or .json file.")]
 Settings = Annotated[list[str] | None, typer.Option(
     "--set", metavar="KEY=VALUE", help="Change a field of the machine; repeatable.")]
-Weights = Annotated[str, typer.Option(help=f"Weight datatype: {', '.join(DATATYPES)}.")]
-Activations = Annotated[str, typer.Option(help="Activation datatype: int8.")]
 GroupSize = Annotated[int, typer.Option(min=0, help="Features per scale; 0: whole channel.")]
 Asymmetric = Annotated[bool, typer.Option("--asymmetric", help="An offset per group.")]
 Latency = Annotated[int, typer.Option(help="Memory: cycles to a burst's first beat.")]
@@ -47,15 +48,23 @@ def _gemm(text: str) -> str:
 
 
 def _weights(name: str) -> str:
-    if name not in DATATYPES:
-        raise typer.BadParameter(f"unknown datatype {name!r}; known: {', '.join(DATATYPES)}")
+    known = (*DATATYPES, *MIXTURES)
+    if name not in known and not name.endswith(".toml"):
+        raise typer.BadParameter(f"unknown datatype {name!r}; known: {', '.join(known)}; or give a "
+                                 ".toml file")
     return name
 
 
-def _activations(name: str) -> str:
-    if name != "int8":
-        raise typer.BadParameter(f"the array takes int8 activations, not {name!r}")
+def _activations(name: str | None) -> str | None:
+    if name is not None and name not in ACTIVATIONS:
+        raise typer.BadParameter(f"must be one of {', '.join(ACTIVATIONS)}, not {name!r}")
     return name
+
+
+Weights = Annotated[str, typer.Option(
+    callback=_weights, help="Weight datatype, mixture (`python -m models formats`) or .toml file.")]
+Activations = Annotated[str | None, typer.Option(
+    callback=_activations, help="int4, int8 or int16, in place of the machine's own.")]
 
 
 Gemm = Annotated[str, typer.Option(callback=_gemm, help="Shape MxKxN.")]
@@ -66,8 +75,10 @@ def _shape(text: str) -> tuple[int, int, int]:
     return m, k, n
 
 
-def _machine(name: str, settings: list[str] | None) -> Machine:
-    return machine_of(name, overrides(settings))
+def _machine(name: str, settings: list[str] | None, pe: str | None,
+             activations: str | None) -> Machine:
+    config = machine_of(name, overrides(settings), pe)
+    return config if activations is None else config.replace(act_bits=ACTIVATIONS[activations])
 
 
 def _say(text: str) -> None:
@@ -75,18 +86,17 @@ def _say(text: str) -> None:
 
 
 @app.command()
-def verify(gemm: Gemm, weights: Annotated[str, typer.Option(callback=_weights)] = "int4",
-           activations: Annotated[str, typer.Option(callback=_activations)] = "int8",
+def verify(gemm: Gemm, weights: Weights = "int4", activations: Activations = None,
            group_size: GroupSize = 64, asymmetric: Asymmetric = False,
-           machine: MachineName = "tiny", settings: Settings = None,
+           machine: MachineName = "tiny", pe: Pe = None, settings: Settings = None,
            seed: Annotated[int, typer.Option(min=0, help="Of weights and activations.")] = 0,
            memory_latency: Latency = 32, memory_interval: Interval = 1,
            as_json: Json = False) -> None:
     """One random GEMM on RTL, golden model and cycle model. Exit status 1 if a bit or a cycle
     differs."""
     m, k, n = _shape(gemm)
-    case = Case(machine=_machine(machine, settings), m=m, k=k, n=n, datatype=weights,
-                group_size=group_size, asymmetric=asymmetric, seed=seed,
+    case = Case(machine=_machine(machine, settings, pe, activations), m=m, k=k, n=n,
+                datatype=weights, group_size=group_size, asymmetric=asymmetric, seed=seed,
                 memory=Memory(latency=memory_latency, interval=memory_interval))
     found = compare(case, _say)
     if as_json:
@@ -110,15 +120,15 @@ def verify(gemm: Gemm, weights: Annotated[str, typer.Option(callback=_weights)] 
 
 
 @app.command()
-def estimate(gemm: Gemm, weights: Annotated[str, typer.Option(callback=_weights)] = "int4",
+def estimate(gemm: Gemm, weights: Weights = "int4", activations: Activations = None,
              group_size: GroupSize = 64, asymmetric: Asymmetric = False,
-             machine: MachineName = "ulx3s-85f", settings: Settings = None,
+             machine: MachineName = "ulx3s-85f", pe: Pe = None, settings: Settings = None,
              memory_latency: Latency = 32, memory_interval: Interval = 1,
              as_json: Json = False) -> None:
     """Cycles of a GEMM from the cycle model, for shapes of any size."""
     m, k, n = _shape(gemm)
-    config = _machine(machine, settings)
-    spec = shape_spec(m, k, n, DATATYPES[weights], group_size, asymmetric)
+    config = _machine(machine, settings, pe, activations)
+    spec = shape_spec(config, m, k, n, datatype(weights), group_size, asymmetric)
     found = {"machine": config.name, "weights": weights, "group_size": group_size,
              **estimate_gemm(config, spec, Memory(latency=memory_latency,
                                                   interval=memory_interval))}
@@ -140,8 +150,8 @@ def estimate(gemm: Gemm, weights: Annotated[str, typer.Option(callback=_weights)
 def fuzz(programs: Annotated[int, typer.Option(min=1, help="How many.")] = 330,
          seed: Annotated[int, typer.Option(min=0, help="Number of the first.")] = 0,
          as_json: Json = False) -> None:
-    """Random programs on three machines with three memories: every bit and every counter must
-    agree. Exit status 1 if one does not."""
+    """Random programs on machines of every kind with three memories: every bit and every counter
+    must agree. Exit status 1 if one does not."""
     for config in MACHINES:
         build(config, _say)
     failures = []
@@ -158,6 +168,30 @@ def fuzz(programs: Annotated[int, typer.Option(min=1, help="How many.")] = 330,
                   f"counters (RTL, model) {failure['differences']}")
         print(f"{programs} programs from seed {seed}: {len(failures)} differ")
     if failures:
+        raise typer.Exit(1)
+
+
+@app.command()
+def matrix(as_json: Json = False) -> None:
+    """Every datatype on every machine with every group size, against both models; what does not
+    run is refused with the reason. Exit status 1 if a bit or a counter differs."""
+    rows = check_matrix(say=_say)
+    if as_json:
+        print(json.dumps(rows))
+    else:
+        table = Table("machine", "elements", "datatypes", "GEMMs", "differ", "refused")
+        for row in rows:
+            table.add_row(row["machine"], row["pe"], str(len(row["datatypes"])), str(row["ran"]),
+                          str(len(row["failed"])), ", ".join(row["refused"]))
+        console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
+        console.print(table)
+        reasons = {reason: None for row in rows for reason in row["refused"].values()}
+        for reason in reasons:
+            console.print(f"refused: {reason}", markup=False)
+        for row in rows:
+            for failure in row["failed"]:
+                console.print(f"FAILED {failure}", markup=False)
+    if any(row["failed"] for row in rows):
         raise typer.Exit(1)
 
 

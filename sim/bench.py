@@ -55,7 +55,7 @@ def model_speed() -> dict[str, Any]:
     machine = PRESETS["ulx3s-85f"]
 
     def run(shape: tuple[int, int, int]) -> int:
-        spec = shape_spec(*shape, DATATYPES["int4"], 64, False)
+        spec = shape_spec(machine, *shape, DATATYPES["int4"], 64, False)
         return estimate_gemm(machine, spec, Memory())["cycles"]
 
     times = []

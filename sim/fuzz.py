@@ -6,18 +6,14 @@ from typing import Any
 import numpy as np
 
 from hw.config import PRESETS, Machine
-from hw.kernel import plan_gemm
-from hw.pack import gemm_spec, pack_weights
-from hw.plan import PlanError
-from models.formats import DATATYPES
-from models.golden import ACCUMULATOR_MAX, accumulator_bound, mpgemm
-from models.matrix import QuantizedMatrix
-from sim.cycles import CycleResult, run_cycles
-from sim.gemm import layout, run_gemm
+from models.golden import mpgemm
+from sim.cycles import CycleResult
+from sim.gemm import simulate_gemm
+from sim.matrices import has_offsets, random_activations, random_matrix, supported
 from sim.memory import Memory
 from sim.verilated import RunResult, Say, silent
 
-__all__ = ["Case", "Comparison", "MACHINES", "compare", "random_case", "random_matrix"]
+__all__ = ["Case", "Comparison", "MACHINES", "compare", "random_case"]
 
 # Small machines that differ in every parameter that shapes control or data flow.
 MACHINES: tuple[Machine, ...] = (
@@ -25,6 +21,19 @@ MACHINES: tuple[Machine, ...] = (
     Machine(name="wide", rows=4, cols=4, k_tile=32, builders=2, memory_bits=64, weight_depth=512,
             act_depth=256, scale_depth=256, psum_depth=32, out_depth=32, outstanding=2),
     PRESETS["icebreaker"],
+    Machine(name="tl2", rows=2, cols=4, k_tile=24, builders=4, table="tl2"),
+    Machine(name="lut-a4", act_bits=4),
+    Machine(name="lut-a16", act_bits=16, builders=1),
+    Machine(name="serial", pe="serial", k_tile=8, builders=2),
+    Machine(name="serial-steps", pe="serial", rows=4, cols=4, k_tile=16, builders=2,
+            dequant="serial", memory_bits=64, weight_depth=128, act_depth=64, scale_depth=64,
+            psum_depth=16, out_depth=32, outstanding=2),
+    Machine(name="serial-a16", pe="serial", rows=1, k_tile=4, builders=1, act_bits=16),
+    Machine(name="mac", pe="mac", k_tile=8, builders=1, cols=4, memory_bits=16),
+    Machine(name="mac-wide", pe="mac", rows=4, cols=4, k_tile=16, builders=4, value_bits=8,
+            dequant="serial", memory_bits=64),
+    Machine(name="mac-a4", pe="mac", rows=8, cols=2, k_tile=4, builders=1, act_bits=4,
+            value_bits=4, memory_bits=16),
 )
 MEMORIES = (Memory(latency=8), Memory(latency=40), Memory(latency=150, interval=2))
 
@@ -80,67 +89,32 @@ class Comparison:
         }
 
 
-def random_matrix(case: Case, rng: np.random.Generator) -> QuantizedMatrix:
-    """Random codes and scales within what the int32 accumulator holds."""
-    datatype = DATATYPES[case.datatype]
-    size = case.group_size or case.k
-    groups = -(-case.k // size)
-    codes = np.array(datatype.codes, dtype=np.uint8)
-    shape = (case.n, groups)
-    least = codes[np.argmin(datatype.decode(codes))]
-    chosen = (np.full((case.n, groups * size), least) if case.extreme
-              else rng.choice(codes, (case.n, groups * size)))
-    offsets: dict[str, Any] = {}
-    if case.asymmetric:
-        offsets = {"offset_mantissa": rng.integers(-128, 128, shape).astype(np.int16),
-                   "offset_shift": rng.integers(0, 4, shape).astype(np.uint8)}
-    mantissa = (np.full(shape, 255) if case.extreme
-                else rng.integers(0, 256, shape)).astype(np.int16)
-
-    def matrix(mantissa: np.ndarray, shift: np.ndarray) -> QuantizedMatrix:
-        return QuantizedMatrix(datatype=datatype, codes=chosen.astype(np.uint8), group_size=size,
-                               scale_mantissa=mantissa, scale_shift=shift, k_logical=case.k,
-                               channel_scale=np.ones(case.n), **offsets)
-
-    shift = rng.integers(0, 3, shape).astype(np.uint8)
-    qm = matrix(mantissa, shift)
-    while accumulator_bound(qm).max() > ACCUMULATOR_MAX and mantissa.max() > 1:
-        mantissa = (mantissa // 2).astype(np.int16)
-        qm = matrix(mantissa, shift)
-    return qm
-
-
 def compare(case: Case, say: Say = silent) -> Comparison:
     """Run ``case`` on golden model, RTL and cycle model.
 
     Raises :class:`PlanError` if it does not fit the machine."""
     rng = np.random.default_rng(case.seed)
-    qm = random_matrix(case, rng)
-    bound = int(accumulator_bound(qm).max())
-    if bound > ACCUMULATOR_MAX:
-        raise PlanError(f"accumulators of {case} reach {bound}, beyond int32's "
-                        f"{ACCUMULATOR_MAX}; use a smaller K, larger groups or fewer bits")
-    a = (np.full((case.m, case.k), -128) if case.extreme
-         else rng.integers(-128, 128, (case.m, case.k)))
-    where = layout(plan_gemm(case.machine, gemm_spec(case.m, qm)))
-    model = run_cycles(case.machine, where.program, case.memory)
-    y, rtl = run_gemm(where, pack_weights(where.plan, qm), a, case.memory, say,
-                      max_cycles=2 * model.counters["total"] + 1000)
-    return Comparison(case=case, mismatches=int((y != mpgemm(a, qm)).sum()), rtl=rtl, model=model,
-                      roofline_cycles=where.plan.roofline(case.memory.interval)[0])
+    qm = random_matrix(case.machine, case.datatype, case.n, case.k, case.group_size, rng,
+                       asymmetric=case.asymmetric, extreme=case.extreme)
+    a = random_activations(case.machine, case.m, case.k, rng, case.extreme)
+    found = simulate_gemm(case.machine, qm, a, case.memory, say)
+    return Comparison(case=case, mismatches=int((found.y != mpgemm(a, qm)).sum()), rtl=found.rtl,
+                      model=found.model,
+                      roofline_cycles=found.plan.roofline(case.memory.interval)[0])
 
 
 def random_case(seed: int) -> Case:
-    """Case number ``seed``: ragged shapes, sizes of 1, every datatype, machine and memory."""
+    """Case number ``seed``: ragged shapes, sizes of 1, every machine and memory, and every datatype
+    that the machine runs."""
     rng = np.random.default_rng(seed)
-    names = sorted(DATATYPES)
-    datatype = names[seed % len(names)]
-    integer = datatype.startswith("int") and datatype != "int1"
+    machine = MACHINES[seed % len(MACHINES)]
+    names = supported(machine)
+    datatype = names[seed // len(MACHINES) % len(names)]
+
     def size(most: int) -> int:
         return 1 if rng.random() < 0.15 else int(rng.integers(1, most))
-    return Case(machine=MACHINES[seed // len(names) % len(MACHINES)], m=size(20), k=size(300),
-                n=size(80), datatype=datatype,
+    return Case(machine=machine, m=size(20), k=size(300), n=size(80), datatype=datatype,
                 group_size=int(rng.choice([0, 16, 32, 40, 64, 128])),
-                asymmetric=bool(integer and rng.random() < 0.4),
+                asymmetric=bool(has_offsets(datatype) and rng.random() < 0.4),
                 memory=MEMORIES[int(rng.integers(len(MEMORIES)))], seed=seed,
                 extreme=bool(rng.random() < 0.1))

@@ -5,14 +5,24 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hw.config import Machine
 from hw.isa import INSTRUCTION_BYTES, Node
-from hw.kernel import Regions, gemm_program, program_bytes
-from hw.pack import PackedWeights, pack_activations, unpack_outputs
+from hw.kernel import Regions, gemm_program, plan_gemm, program_bytes
+from hw.pack import (
+    PackedWeights,
+    by_column,
+    gemm_spec,
+    pack_activations,
+    pack_weights,
+    unpack_outputs,
+)
 from hw.plan import Plan, align
+from models.matrix import QuantizedMatrix
+from sim.cycles import CycleResult, run_cycles
 from sim.memory import Memory
 from sim.verilated import RunResult, Say, SimulationError, run, silent
 
-__all__ = ["Layout", "layout", "regions_of", "run_gemm"]
+__all__ = ["Layout", "Simulated", "layout", "regions_of", "run_gemm", "simulate_gemm"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +39,7 @@ def regions_of(plan: Plan) -> tuple[Regions, int]:
     """Program at 0, then weights, scales, activations and outputs, each on a page of its own; and
     where they end."""
     start = align(plan.machine.program_depth * INSTRUCTION_BYTES)
-    sizes = (plan.weight_bytes, plan.scale_bytes, plan.act_bytes, plan.out_bytes)
+    sizes = (plan.stored_bytes, plan.scale_bytes, plan.act_bytes, plan.out_bytes)
     places = []
     for size in sizes:
         places.append(start)
@@ -44,6 +54,27 @@ def layout(plan: Plan) -> Layout:
     program = gemm_program(plan, regions)
     return Layout(plan=plan, regions=regions, program=program,
                   code=program_bytes(program, plan.machine), size=size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Simulated:
+    """A GEMM run on RTL and in the cycle model: accumulators int64 [m, n] and counters."""
+    plan: Plan
+    y: NDArray[np.int64]
+    rtl: RunResult
+    model: CycleResult
+
+
+def simulate_gemm(machine: Machine, qm: QuantizedMatrix, a: NDArray[np.integer],
+                  memory: Memory = Memory(), say: Say = silent) -> Simulated:
+    """Map ``qm`` and activations ``a`` [m, features] to ``machine`` and run them.
+
+    Raises :class:`hw.plan.PlanError` if it does not fit the machine."""
+    where = layout(plan_gemm(machine, gemm_spec(machine, len(a), qm)))
+    model = run_cycles(machine, where.program, memory)
+    y, rtl = run_gemm(where, pack_weights(where.plan, qm), by_column(qm, a), memory, say,
+                      max_cycles=2 * model.counters["total"] + 1000)
+    return Simulated(plan=where.plan, y=y, rtl=rtl, model=model)
 
 
 def run_gemm(where: Layout, packed: PackedWeights, a: NDArray[np.integer],

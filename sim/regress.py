@@ -21,6 +21,15 @@ MACHINES: tuple[Machine, ...] = (
     Machine(name="scarce", rows=2, cols=4, k_tile=32, builders=2, memory_bits=64,
             weight_depth=256, act_depth=16, scale_depth=64, psum_depth=16, out_depth=32,
             program_depth=2048, outstanding=2),
+    # One table bank, words of 5 bits per three weights, which leave gaps in the buffer.
+    Machine(name="tl2", rows=2, cols=4, k_tile=24, builders=4, table="tl2", act_bits=4,
+            memory_bits=16),
+    # Terms; the scale two bits at a time.
+    Machine(name="serial", pe="serial", rows=2, cols=4, k_tile=8, builders=2, dequant="serial",
+            memory_bits=64, weight_depth=128, act_depth=64, scale_depth=64, psum_depth=16,
+            out_depth=32, outstanding=2),
+    # Whole weights; wide activations.
+    Machine(name="mac", pe="mac", rows=4, cols=2, k_tile=8, builders=2, act_bits=16),
 )
 
 

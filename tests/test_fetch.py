@@ -201,6 +201,14 @@ def test_download_asks_for_the_pinned_hash(shelf, monkeypatch):
     assert asked == [f"tiny-model==1.0 --hash=sha256:{digest}\n"]
 
 
+def test_wheel_of_one_platform_is_asked_for_by_its_tags():
+    assert sources()["minilm"].target == []
+    assert sources()["lee-background"].target == [
+        "--only-binary=:all:", "--implementation", "cp", "--python-version", "312",
+        "--abi", "cp312", "--platform", "manylinux_2_24_x86_64",
+        "--platform", "manylinux_2_28_x86_64"]
+
+
 def test_many_at_once(shelf):
     folders = []
     threads = [threading.Thread(target=lambda: folders.append(shelf.fetch())) for _ in range(8)]
@@ -227,7 +235,9 @@ def test_the_table_itself():
     for source in sources().values():
         assert len(source.sha256) == 64 and source.size > 0 and source.license
         assert all(len(file.sha256) == 64 and file.size > 0 for file in source.files)
-        assert {"model.safetensors", "config.json"} <= set(source.stamp)
+    assert {"model.safetensors", "config.json"} <= set(sources()["minilm"].stamp)
+    assert set(sources()["smollm2"].stamp) == {"model.gguf"}
+    assert set(sources()["lee-background"].stamp) == {"lee_background.cor"}
 
 
 def test_command_line(tmp_path):

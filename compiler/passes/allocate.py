@@ -2,17 +2,20 @@
 
 from dataclasses import replace
 
-from compiler.graph import Program, VerifyError
-from compiler.memory import ADDRESS_LIMIT, allocate
+from compiler.graph import LinearOp, Program, VerifyError
+from compiler.memory import ADDRESS_LIMIT, Wanted, allocate
 from compiler.passes.session import Session
 from hw.isa import INSTRUCTION_BYTES
+
+
+def wanted(op: LinearOp) -> Wanted:
+    return Wanted(op.name, op.planned, op.bias_tensor is not None, op.columns is not None)
 
 
 def run(program: Program, session: Session) -> Program:
     """Raises as :func:`compiler.memory.allocate`."""
     ops = program.linears
-    memory_map, places = allocate(
-        [(op.name, op.planned, op.bias_tensor is not None) for op in ops])
+    memory_map, places = allocate([wanted(op) for op in ops])
     placed = (replace(op, place=place) for op, place in zip(ops, places, strict=True))
     return replace(program.with_linears(placed), memory_map=memory_map)
 
@@ -25,10 +28,12 @@ def verify(program: Program, session: Session) -> None:
     for op in program.linears:
         place, plan = op.placed, op.planned
         spans += [(place.program, place.instructions * INSTRUCTION_BYTES),
-                  (place.weights, plan.weight_bytes), (place.scales, plan.scale_bytes),
+                  (place.weights, plan.stored_bytes), (place.scales, plan.scale_bytes),
                   (place.correction, 8 * op.n), (place.channel_scale, 8 * op.n)]
         if place.bias is not None:
             spans.append((place.bias, 4 * op.n))
+        if place.columns is not None:
+            spans.append((place.columns, 4 * op.stored_k))
         if plan.act_bytes > where.acts_bytes or plan.out_bytes > where.outputs_bytes:
             raise VerifyError(f"activations or outputs of layer {op.name} exceed their region")
     spans += [(where.acts, where.acts_bytes), (where.outputs, where.outputs_bytes)]

@@ -6,14 +6,15 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.graph import LinearOp, Program, VerifyError
+from compiler.graph import LinearOp, Options, Program, VerifyError
 from compiler.memory import MapError
 from compiler.names import Linear
 from compiler.passes.session import WEIGHTS_FILE, Session
 from hw.pack import pack_weights
 from models.golden import ACCUMULATOR_MAX, accumulator_bound
+from models.groups import Groups, ScaleUnderflow
 from models.matrix import QuantizedMatrix
-from models.quantize import quantize_weights
+from models.quantize import Underflow, quantize
 
 
 def check_finite(tensor: str, values: NDArray[np.float32]) -> None:
@@ -24,16 +25,52 @@ def check_finite(tensor: str, values: NDArray[np.float32]) -> None:
                        "the checkpoint is damaged")
 
 
-def check_bound(op: LinearOp, qm: QuantizedMatrix, scale_bits: int) -> int:
+def quantized(op: LinearOp, weight: NDArray[np.float32], options: Options
+              ) -> tuple[QuantizedMatrix, tuple[str, ...]]:
+    """The layer's weights as chosen, and what there is to note of them. Raises :class:`MapError`
+    for a scale that underflows unless the options say what to do then."""
+    assert op.quantizer is not None
+    kind, size = op.quantizer, None if op.quantizer.block else op.group_size
+    empty = Groups.of(weight, op.group_size).absmax == 0
+    notes = [f"{empty.sum()} of {empty.size} groups are all zero"] if empty.any() else []
+
+    def attempt(underflow: Underflow) -> QuantizedMatrix:
+        return quantize(weight, kind, size, op.asymmetric, options.scale_bits,
+                        options.clip_search, underflow)
+
+    try:
+        qm = attempt("error")
+    except ScaleUnderflow as lost:
+        if not options.flush_small_scales:
+            raise MapError(
+                f"layer {op.name}: scale of channel {lost.channel}, group {lost.group} underflows "
+                f"the mantissa, and {lost.count - 1} more do: {lost.why}; use --flush-small-scales "
+                "to give such groups the least scale there is") from None
+        qm = attempt("flush")
+        notes.append(f"{lost.count} small scales raised to the least there is")
+    return qm, tuple(notes)
+
+
+def check_bound(op: LinearOp, qm: QuantizedMatrix, scale_bits: int, act_bits: int) -> int:
     """The greatest ``|y|`` of the layer; :class:`MapError` if 32-bit accumulators could not hold
     it."""
-    bounds = accumulator_bound(qm)
+    bounds = accumulator_bound(qm, act_bits)
     channel = int(bounds.argmax())
     if (bound := int(bounds[channel])) > ACCUMULATOR_MAX:
+        fixed = op.quantizer is not None and op.quantizer.fixed_scale
+        fewer = "" if fixed else f"fewer --scale-bits (now {scale_bits}) or "
         raise MapError(f"layer {op.name}: channel {channel} can reach {bound}, and accumulators "
-                       f"end at {ACCUMULATOR_MAX}; use fewer --scale-bits (now {scale_bits}) or "
-                       f"a narrower datatype than {op.datatype}")
+                       f"end at {ACCUMULATOR_MAX}; use {fewer}narrower weights than {op.weights}")
     return bound
+
+
+def check_shape(op: LinearOp, qm: QuantizedMatrix) -> None:
+    """Raise :class:`VerifyError` if the plan was made for a matrix of another shape."""
+    stored = None if qm.columns is None else qm.k
+    if (qm.n, qm.k_logical, stored) != (op.n, op.k, op.columns) or qm.datatype != op.kind:
+        raise VerifyError(f"layer {op.name} was planned for {op.n} x {op.k} {op.weights}, "
+                          f"{op.columns} columns, and quantized to {qm.n} x {qm.k_logical} "
+                          f"{qm.datatype.name}, {stored} columns")
 
 
 def _write(file: BinaryIO, offset: int, data: bytes) -> None:
@@ -50,10 +87,11 @@ def _layer(program: Program, session: Session, found: Linear, op: LinearOp,
     if bias is not None and found.bias_tensor is not None:
         check_finite(found.bias_tensor, bias)
     try:
-        qm = quantize_weights(weight, op.datatype, op.group_size, op.asymmetric, scale_bits)
-        bound = check_bound(op, qm, scale_bits)
+        qm, notes = quantized(op, weight, program.options)
+        check_shape(op, qm)
+        bound = check_bound(op, qm, scale_bits, program.machine.act_bits)
         packed = pack_weights(op.planned, qm)
-    except MapError:
+    except (MapError, VerifyError):
         raise
     except (ValueError, OverflowError) as error:
         raise MapError(f"layer {op.name}: {error}") from None
@@ -63,8 +101,10 @@ def _layer(program: Program, session: Session, found: Linear, op: LinearOp,
     _write(file, place.channel_scale - base, qm.channel_scale.astype("<f8").tobytes())
     if bias is not None and place.bias is not None:
         _write(file, place.bias - base, bias.astype("<f4").tobytes())
+    if qm.columns is not None and place.columns is not None:
+        _write(file, place.columns - base, qm.columns.astype("<i4").tobytes())
     quality = qm.sqnr_db(weight)
-    return replace(op, accumulator_bound=bound,
+    return replace(op, accumulator_bound=bound, notes=notes,
                    sqnr_db=round(quality, 2) if np.isfinite(quality) else None)
 
 

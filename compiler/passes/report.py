@@ -17,9 +17,12 @@ def padding(op: LinearOp) -> list[str]:
     rows = plan.m_tiles * (1 if plan.row_mode else machine.rows)
     padded_k = plan.k_tiles * machine.k_tile
     notes = []
-    if padded_k != op.k:
+    if op.columns is not None:
+        notes.append(f"K {op.k} stored as {op.columns} columns, "
+                     f"{plan.groups - -(-op.k // op.group_size)} groups in two parts")
+    if padded_k != op.stored_k:
         groups = f"{plan.groups} groups of {op.group_size} in " if plan.groups > 1 else ""
-        notes.append(f"K {op.k} padded to {padded_k}: {groups}tiles of {machine.k_tile}")
+        notes.append(f"K {op.stored_k} padded to {padded_k}: {groups}tiles of {machine.k_tile}")
     if plan.n_padded != op.n:
         notes.append(f"N {op.n} padded to {plan.n_padded}")
     if rows != op.m:
@@ -30,16 +33,19 @@ def padding(op: LinearOp) -> list[str]:
 def layer_row(op: LinearOp, memory: Memory, cycles: int) -> dict[str, Any]:
     """One row of the report. ``cycles`` run from the first instruction to the last."""
     plan, machine = op.planned, op.planned.machine
-    peak = machine.macs_per_cycle(plan.spec.planes)
+    peak = machine.macs_per_cycle(plan.spec.slots)
     roofline, bound = plan.roofline(memory.interval)
     return {
-        "name": op.name, "m": op.m, "k": op.k, "n": op.n, "weights": op.datatype,
+        "name": op.name, "m": op.m, "k": op.k, "n": op.n, "weights": op.scheme,
+        "datatype": op.chosen.name, "pe": machine.pe, "slices_per_weight": plan.spec.slots,
+        "bits_per_weight": 8 * (plan.stored_bytes + plan.scale_bytes) / (op.k * op.n),
         "group_size": op.group_size, "asymmetric": op.asymmetric, "macs": op.macs,
         "cycles": cycles, "utilization": op.macs / (cycles * peak),
-        "weight_bytes": plan.weight_bytes, "scale_bytes": plan.scale_bytes,
+        "weight_bytes": plan.stored_bytes, "scale_bytes": plan.scale_bytes,
         "dram_bytes": plan.dram_bytes, "bound": bound,
-        "roofline_cycles": roofline, "k_padded": plan.k_tiles * machine.k_tile,
-        "n_padded": plan.n_padded, "notes": padding(op), "instructions": op.placed.instructions,
+        "roofline_cycles": roofline, "k_stored": op.stored_k,
+        "k_padded": plan.k_tiles * machine.k_tile, "n_padded": plan.n_padded,
+        "notes": [*padding(op), *op.notes], "instructions": op.placed.instructions,
         "row_mode": plan.row_mode, "accumulator_bound": op.accumulator_bound,
         "sqnr_db": op.sqnr_db,
     }
@@ -70,7 +76,7 @@ def totals(program: Program) -> dict[str, Any]:
     rows = [dict(op.row or {}) for op in program.linears]
     sums = {key: sum(row[key] for row in rows)
             for key in ("macs", "cycles", "weight_bytes", "scale_bytes", "dram_bytes")}
-    ideal = sum(op.macs / program.machine.macs_per_cycle(op.planned.spec.planes)
+    ideal = sum(op.macs / program.machine.macs_per_cycle(op.planned.spec.slots)
                 for op in program.linears)
     weights = sum(op.k * op.n for op in program.linears)
     hosted = host_rows(program, sums["macs"])

@@ -8,13 +8,12 @@ from hw.config import Machine
 from hw.kernel import plan_gemm
 from hw.pack import shape_spec
 from hw.plan import Plan, PlanError
-from models.formats import datatype
 
 
 def plan_layer(machine: Machine, op: LinearOp) -> Plan:
     """The plan of a layer whose datatype is chosen. Raises :class:`PlanError` with its name."""
     try:
-        return plan_gemm(machine, shape_spec(op.m, op.k, op.n, datatype(op.datatype),
+        return plan_gemm(machine, shape_spec(machine, op.m, op.stored_k, op.n, op.chosen,
                                              op.group_size, op.asymmetric))
     except PlanError as error:
         raise PlanError(f"layer {op.name}: {error}") from None
@@ -25,7 +24,7 @@ def run(program: Program, session: Session) -> Program:
     plans: dict[tuple, Plan] = {}
 
     def plan(op: LinearOp) -> Plan:
-        key = (op.m, op.k, op.n, op.datatype, op.group_size, op.asymmetric)
+        key = (op.m, op.stored_k, op.n, op.chosen, op.group_size, op.asymmetric)
         if key not in plans:
             plans[key] = plan_layer(program.machine, op)
         return plans[key]
@@ -36,7 +35,7 @@ def run(program: Program, session: Session) -> Program:
 def verify(program: Program, session: Session) -> None:
     for op in program.linears:
         spec, plan = op.planned.spec, op.planned
-        if (spec.m, spec.k, spec.n) != (op.m, op.k, op.n):
+        if (spec.m, spec.k, spec.n) != (op.m, op.stored_k, op.n):
             raise VerifyError(f"the plan of layer {op.name} has another shape")
-        if plan.k_tiles * program.machine.k_tile < op.k or plan.n_padded < op.n:
+        if plan.k_tiles * program.machine.k_tile < op.stored_k or plan.n_padded < op.n:
             raise VerifyError(f"the tiles of layer {op.name} do not cover it")

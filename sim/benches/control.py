@@ -4,7 +4,8 @@ import cocotb
 from cocotb.triggers import ClockCycles
 
 from hw.control import COUNTER_NAMES, MAGIC, VERSION, Registers, Status
-from hw.isa import INSTRUCTION_BYTES, Instr
+from hw.isa import INSTRUCTION_BYTES, OPS, Instr, Target
+from hw.load import PROGRAM_TARGET
 from sim.benches.support import RESET, START, Bench, Gemm, random_gemm
 
 UNKNOWN, READ, WRITE, LENGTH = 1, 2, 3, 4  # error codes, by Status.codes
@@ -48,10 +49,14 @@ async def unknown_opcode(dut, opcode: int) -> None:
 async def unknown_target(dut) -> None:
     """A load into a buffer that does not exist: the program's own is out of reach."""
     bench, gemm = await begin(dut, "unknown_target")
-    bad = bytearray(Instr.make("load", beats=4, target=3).encode())
-    bench.ram.write(0, bytes(bad) + Instr("halt").encode())
-    await bench.start(2)
-    await recover(bench, UNKNOWN)
+    for target in (PROGRAM_TARGET, 7, *(() if bench.machine.decodes else (Target.TABLE,))):
+        code = INSTRUCTION_BYTES * b"\0"  # halt
+        bad = Instr.make("load", beats=4).encode()
+        at, _ = OPS["load"].layout["target"]
+        word = int.from_bytes(bad, "little") | target << at
+        bench.ram.write(0, word.to_bytes(INSTRUCTION_BYTES, "little") + code)
+        await bench.start(2)
+        await recover(bench, UNKNOWN)
 
 
 @cocotb.test()
@@ -83,7 +88,7 @@ async def bus_error(dut, region: str) -> None:
         bench.stall()
         gemm = random_gemm(bench.machine, bench.rng)
         plan, regions = gemm.where.plan, gemm.where.regions
-        size = {"code": len(gemm.where.code), "weights": plan.weight_bytes,
+        size = {"code": len(gemm.where.code), "weights": plan.stored_bytes,
                 "scales": plan.scale_bytes, "acts": plan.act_bytes, "outputs": plan.out_bytes}
         base = 0 if region == "code" else getattr(regions, region)
         bench.place(gemm)

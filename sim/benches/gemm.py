@@ -1,13 +1,18 @@
 """Random GEMMs under random latency and back-pressure, bit for bit."""
 
+import os
+
 import cocotb
 import numpy as np
 
-from models.formats import DATATYPES
-from sim.benches.support import Bench, Gemm, random_gemm, random_matrix
+from hw.config import Machine
+from sim.benches.support import Bench, Gemm, random_gemm
+from sim.cocotb_runner import MACHINE_VARIABLE
+from sim.matrices import has_offsets, random_matrix, supported
 
-TYPES = (*DATATYPES, *(f"{name}_asym" for name in DATATYPES
-                       if name.startswith("int") and name != "int1"))
+NAMES = supported(Machine.from_json(os.environ[MACHINE_VARIABLE]))
+TYPES = (*NAMES, *(f"{name}+offset" for name in NAMES if has_offsets(name)))
+BOUNDS = [name for name in ("int8", "int4", "int1", "ternary") if name in NAMES]
 
 
 @cocotb.test()
@@ -16,7 +21,7 @@ async def every_type(dut, form: str) -> None:
     """Two GEMMs of the type, one of them of a single token."""
     bench = Bench(dut, f"every_type {form}")
     await bench.reset_pin()
-    name, _, asymmetric = form.partition("_")
+    name, _, asymmetric = form.partition("+")
     for m in (None, 1):
         bench.stall()
         gemm = random_gemm(bench.machine, bench.rng, name=name, m=m, asymmetric=bool(asymmetric))
@@ -28,9 +33,10 @@ async def smallest(dut) -> None:
     """One token, one feature, one channel."""
     bench = Bench(dut, "smallest")
     await bench.reset_pin()
-    for name in ("int1", "int4", "int8"):
-        matrix = random_matrix(bench.rng, name, 1, 1, 1, False)
-        await bench.run(Gemm.of(bench.machine, matrix, np.array([[-128]])))
+    for name in BOUNDS:
+        matrix = random_matrix(bench.machine, name, 1, 1, 1, bench.rng)
+        least = -1 << bench.machine.act_bits - 1
+        await bench.run(Gemm.of(bench.machine, matrix, np.array([[least]])))
 
 
 @cocotb.test()
@@ -46,20 +52,19 @@ async def flowing(dut) -> None:
 
 
 @cocotb.test()
-@cocotb.parametrize(name=["int8", "int4", "int1"])
+@cocotb.parametrize(name=BOUNDS)
 async def accumulator_bound(dut, name: str) -> None:
     """Weights and activations at their minimum, scales as large as the accumulator allows."""
     bench = Bench(dut, f"bound {name}")
     await bench.reset_pin()
     rng, machine = bench.rng, bench.machine
-    lowest = DATATYPES[name].encode(DATATYPES[name].wmin)
     n, k = machine.cols * machine.min_channels, 5 * machine.k_tile
-    codes = np.full((n, k), lowest, dtype=np.uint8)
+    most = 1 << machine.act_bits - 1
     for m in (machine.rows, 1):
-        for sign in (-128, 127):
+        for value in (-most, most - 1):
             bench.stall()
-            matrix = random_matrix(rng, name, n, k, machine.k_tile, False, codes)
-            await bench.run(Gemm.of(machine, matrix, np.full((m, k), sign)))
+            matrix = random_matrix(machine, name, n, k, machine.k_tile, rng, extreme=True)
+            await bench.run(Gemm.of(machine, matrix, np.full((m, k), value)))
 
 
 @cocotb.test()

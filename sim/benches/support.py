@@ -5,7 +5,6 @@ import os
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import cocotb
 import numpy as np
@@ -20,14 +19,14 @@ from hw.control import COUNTER_NAMES, Registers, Status
 from hw.isa import INSTRUCTION_BYTES
 from hw.kernel import plan_gemm
 from hw.pack import gemm_spec, pack_activations, pack_weights, unpack_outputs
-from models.formats import DATATYPES
-from models.golden import accumulator_bound, mpgemm
+from models.golden import mpgemm
 from models.matrix import QuantizedMatrix
 from sim.benches.watch import BusWatcher
 from sim.cocotb_runner import MACHINE_VARIABLE
 from sim.gemm import Layout, layout
+from sim.matrices import has_offsets, random_activations, random_matrix, supported
 
-__all__ = ["Bench", "Gemm", "random_gemm", "random_matrix"]
+__all__ = ["Bench", "Gemm", "random_gemm"]
 
 MEMORY_BYTES = 1 << 18
 START, RESET = 1, 2
@@ -47,7 +46,7 @@ class Gemm:
 
     @classmethod
     def of(cls, machine: Machine, qm: QuantizedMatrix, acts: NDArray[np.int64]) -> "Gemm":
-        plan = plan_gemm(machine, gemm_spec(len(acts), qm))
+        plan = plan_gemm(machine, gemm_spec(machine, len(acts), qm))
         packed = pack_weights(plan, qm)
         text = (f"{len(acts)}x{qm.k_logical}x{qm.n} {qm.datatype.name} group {qm.group_size}"
                 f"{' asymmetric' if qm.asymmetric else ''}{' row mode' if plan.row_mode else ''}"
@@ -56,36 +55,10 @@ class Gemm:
                    correction=packed.correction, acts=acts, expected=mpgemm(acts, qm), text=text)
 
 
-def random_matrix(rng: np.random.Generator, name: str, n: int, k: int, group_size: int,
-                  asymmetric: bool, codes: NDArray[np.uint8] | None = None) -> QuantizedMatrix:
-    """Random codes, scales and offsets, as large as accumulator and multiplier allow."""
-    datatype = DATATYPES[name]
-    groups = -(-k // group_size)
-    shift = max(shift for shift, _ in datatype.digits)
-    top = 11 + int(rng.integers(0, 3))          # bits of the scale, mantissa and shift together
-    while True:
-        spread = rng.integers(0, 16 - shift, (n, groups))
-        bits = np.clip(top - spread, 0, 11)
-        offset: dict[str, Any] = {}
-        if asymmetric:
-            offset = {"offset_mantissa": rng.integers(-2048, 2048, (n, groups)).astype(np.int16),
-                      "offset_shift": rng.integers(0, 5, (n, groups)).astype(np.uint8)}
-        matrix = QuantizedMatrix(
-            datatype=datatype, group_size=group_size, k_logical=k,
-            codes=rng.choice(np.array(datatype.codes, dtype=np.uint8), (n, groups * group_size))
-            if codes is None else codes,
-            scale_mantissa=rng.integers(0, 1 << bits).astype(np.int16),
-            scale_shift=np.minimum(spread, max(0, 17 - 11 - shift - 1)).astype(np.uint8),
-            channel_scale=np.ones(n), **offset)
-        if accumulator_bound(matrix).max() < 1 << 31:
-            return matrix
-        top -= 1
-
-
 def random_gemm(machine: Machine, rng: np.random.Generator, *, name: str | None = None,
                 m: int | None = None, asymmetric: bool | None = None, most: int = 40) -> Gemm:
     """A small GEMM: ragged sizes, ones often, any datatype and group size."""
-    name = name or str(rng.choice(list(DATATYPES)))
+    name = name or str(rng.choice(supported(machine)))
     sizes = [1 if rng.random() < 0.15 else int(rng.integers(1, limit + 1))
              for limit in (3 * machine.rows, 2 * most, most)]
     m, (_, k, n) = m or sizes[0], sizes
@@ -94,9 +67,9 @@ def random_gemm(machine: Machine, rng: np.random.Generator, *, name: str | None 
         group_size = -(-k // 8)
     if asymmetric is None:
         asymmetric = bool(rng.random() < 0.4)
-    asymmetric &= name.startswith("int") and name != "int1"
-    acts = rng.integers(-128, 128, (m, k))
-    return Gemm.of(machine, random_matrix(rng, name, n, k, group_size, asymmetric), acts)
+    matrix = random_matrix(machine, name, n, k, group_size, rng,
+                           asymmetric=asymmetric and has_offsets(name))
+    return Gemm.of(machine, matrix, random_activations(machine, m, k, rng))
 
 
 def pauses(rng: np.random.Generator) -> Iterator[bool]:

@@ -21,7 +21,7 @@ load dram=0+r5 sram=0+r6 beats=8 target=acts wait=1 signal=1
 load dram=0+r3 sram=0+r4 beats=4 target=scales wait=1
 load dram=0+r1 sram=0+r2 beats=16 target=weights signal=1
 exec w_addr=0+r7 a_addr=0+r9 s_addr=0+r8 psum=0+r13 out=0+r10 tiles=1 channels=4 \
-planes0=4 sigma0=1 group_tiles=1 first=1 final=1 wait_w=1 wait_a=1 wait_out=1 free_w=1 \
+slots0=4 sigma0=1 group_tiles=1 first=1 final=1 wait_w=1 wait_a=1 wait_out=1 free_w=1 \
 free_a=1 signal_out=1
 store dram=0+r12 out=0+r11 stride=32 rows=2 beats=8 wait=1 signal=1
 halt

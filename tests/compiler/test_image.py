@@ -48,7 +48,7 @@ def drop(*path):
 
 EDITS = {
     "format": (set_in("format", value="other"), "format"),
-    "version": (set_in("version", value=2), "version"),
+    "version": (set_in("version", value=1), "version"),
     "machine field": (set_in("machine", "rows", value=4), "does not belong"),
     "machine that cannot be": (set_in("machine", "rows", value=0), "rows"),
     "unknown machine field": (set_in("machine", "colour", value=1), "colour"),
@@ -72,6 +72,15 @@ EDITS = {
     "group": (set_in("layers", 0, "group_size", value=25), "groups of 25"),
     "datatype": (set_in("layers", 0, "datatype", value="int9"), "int9"),
     "wider datatype": (set_in("layers", 0, "datatype", value="int8"), "layers.0"),
+    "columns": (set_in("layers", 0, "columns", value=32), "layers.0"),
+    "columns of no group": (set_in("layers", 0, "columns", value=40), "40 columns"),
+    "columns below the features": (set_in("layers", 0, "columns", value=16), "16 columns"),
+    "columns as text": (set_in("layers", 0, "columns", value="32"), "columns"),
+    "no datatypes": (drop("datatypes"), "datatypes"),
+    "datatype that nothing uses": (set_in("datatypes", "mine", value={
+        "bits": 1, "exponent": 0, "values": [0, 1]}), "datatypes.mine"),
+    "clip search": (set_in("options", "clip_search", value=1), "clip_search"),
+    "group size as text": (set_in("options", "group_size", value="16"), "group_size"),
     "asymmetric": (set_in("layers", 0, "asymmetric", value=1), "asymmetric"),
     "name": (set_in("layers", 0, "name", value=3), "name"),
     "one name twice": (set_in("layers", 1, "name", value=QUERY), "twice"),

@@ -8,7 +8,7 @@ import pytest
 from compiler.checkpoint import open_checkpoint
 from compiler.dataflow import dataflow
 from compiler.graph import HostOp, LinearOp, Options, Program, VerifyError
-from compiler.memory import MapError, allocate
+from compiler.memory import MapError, Wanted, allocate
 from compiler.names import architecture
 from compiler.passes import PASSES, Session, run_passes
 from hw.config import PRESETS, Machine
@@ -40,7 +40,8 @@ def test_what_each_pass_adds(stages):
     assert list(found) == NAMES == ["read", "choose", "tile", "allocate", "quantize", "emit",
                                     "report"]
     has = {
-        "choose": lambda p: op(p).datatype == "int4", "tile": lambda p: op(p).plan is not None,
+        "choose": lambda p: op(p).scheme == op(p).chosen.name == "int4",
+        "tile": lambda p: op(p).plan is not None,
         "allocate": lambda p: op(p).place is not None and p.memory_map is not None,
         "quantize": lambda p: op(p).accumulator_bound is not None,
         "emit": lambda p: op(p).emitted, "report": lambda p: op(p).row and p.totals is not None}
@@ -105,7 +106,7 @@ def test_a_fault_stops_the_passes(checkpoint, tmp_path, monkeypatch):
 
 def test_passes_leave_their_input_alone(stages):
     found, _ = stages
-    assert op(found["read"]).datatype == "" and op(found["tile"]).place is None
+    assert op(found["read"]).kind is None and op(found["tile"]).place is None
 
 
 def test_graphs_must_be_typed_and_acyclic(stages):
@@ -164,15 +165,15 @@ def test_addresses_end_at_32_bits():
     plan = plan_gemm(WIDE, spec(8, 1024, 65536))
     size = plan.weight_bytes + plan.scale_bytes + 2 * 8 * 1024  # 32 MiB and more
     fit = (1 << 32) // size
-    allocate([(str(index), plan, False) for index in range(fit - 1)])
+    allocate([Wanted(str(index), plan) for index in range(fit - 1)])
     with pytest.raises(MapError, match=rf"layer ({fit - 1}|{fit}): .* 4294967296"):
-        allocate([(str(index), plan, False) for index in range(fit + 1)])
+        allocate([Wanted(str(index), plan) for index in range(fit + 1)])
 
 
 def test_outputs_end_at_32_bits():
     long = plan_gemm(WIDE, spec(1 << 20, 448))  # 1.75 GiB of outputs
     heavy = plan_gemm(WIDE, spec(8, 1024, 65536))
-    layers = [(str(index), heavy, False) for index in range(80)]  # more than 2.5 GiB of weights
-    allocate(layers[:40] + [("long", long, False)])
+    layers = [Wanted(str(index), heavy) for index in range(80)]  # more than 2.5 GiB of weights
+    allocate(layers[:40] + [Wanted("long", long)])
     with pytest.raises(MapError, match="--tokens"):
-        allocate([*layers, ("long", long, False)])
+        allocate([*layers, Wanted("long", long)])

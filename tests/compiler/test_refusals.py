@@ -74,7 +74,7 @@ def test_accumulator_just_below_the_limit(command, tmp_path):
     (("--set", "colour=1"), ("colour", "k_tile")),
     (("--set", "program_depth=8"), (QUERY, "program_depth")),
     (("--set", "weight_depth=8"), (QUERY, "weight_depth")),
-    (("--weights", "fp4", "--asymmetric"), ("--asymmetric", "fp4")),
+    (("--weights", "fp4", "--asymmetric"), ("asymmetric", "fp4")),
     (("--scale-bits", 12), ("--scale-bits", "12")),
     (("--memory-latency", 1), ("latency", "1")),
     (("--config", "absent.json"), ("absent.json",)),

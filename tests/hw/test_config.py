@@ -42,19 +42,23 @@ def test_identity_covers_what_programs_depend_on_and_nothing_else():
     ({"rows": "2"}, ("rows", "integer", "'2'")),
     ({"name": 5}, ("name", "text", "5")),
     ({"cols": 0}, ("cols", "1…64", "0")),
-    ({"cols": 3}, ("memory_bits", "cols", "power-of-two")),
+    ({"cols": 3}, ("memory_bits", "weight word", "cols")),
     ({"k_tile": 6}, ("k_tile=6", "multiple of 4")),
     ({"k_tile": 12}, ("tables", "power of two", "3")),
-    ({"k_tile": 512}, ("k_tile", "4…256", "512")),
+    ({"k_tile": 512}, ("k_tile", "3…256", "512")),
     ({"builders": 3}, ("builders=3", "4 tables")),
     ({"builders": 0}, ("builders", "1…64", "0")),
     ({"outstanding": 17}, ("outstanding", "1…16", "17")),
-    ({"act_bits": 4}, ("act_bits", "8", "4")),
-    ({"pe": "mac"}, ("pe", "lut", "'mac'")),
+    ({"act_bits": 7}, ("act_bits", "4, 8, 16", "7")),
+    ({"pe": "fma"}, ("pe", "lut, serial, mac", "'fma'")),
+    ({"dequant": "lut"}, ("dequant", "dsp, serial", "'lut'")),
+    ({"lane_mult": "lut"}, ("lane_mult", "fabric, dsp", "'lut'")),
+    ({"value_bits": 10}, ("value_bits", "2…9", "10")),
     ({"table": "rom"}, ("table", "lutram", "mux", "'rom'")),
     ({"fabric": "asic"}, ("fabric", "generic", "'asic'")),
     ({"memory_bits": 24}, ("memory_bits", "16, 32, 64", "24")),
-    ({"memory_bits": 64}, ("memory_bits=64", "cols * k_tile = 32")),
+    ({"memory_bits": 64}, ("memory_bits=64", "weight word of 32 bits")),
+    ({"table": "tl2"}, ("k_tile=16", "multiple of 3")),
     *(({f"{name}_depth": 4}, (f"{name}_depth", "8…32768", "4"))
       for name in ("weight", "act", "scale", "psum", "out", "program")),
     ({"weight_depth": 1000}, ("weight_depth", "power of two", "1000")),
@@ -105,3 +109,30 @@ def test_derived_widths_hold_their_extremes(preset):
     assert 2 * 8 * preset.k_tile * most <= 1 << preset.acc_bits - 1
     assert preset.acc_bits <= 18                                  # one multiplier's port
     assert preset.one_bit_products == preset.rows * preset.cols * preset.k_tile
+
+
+@pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
+@pytest.mark.parametrize("pe", ["serial", "mac"])
+def test_another_element_keeps_the_weight_word(preset, pe):
+    other = preset.with_pe(pe)
+    assert (other.pe, other.weight_word_bits) == (pe, preset.weight_word_bits)
+    assert other.k_tile * 4 == preset.k_tile and other.with_pe(pe) == other
+    assert other.with_pe("lut").k_tile == preset.k_tile
+    assert other.identity() != preset.identity()
+
+
+def test_identity_leaves_out_what_no_program_depends_on():
+    tiny = PRESETS["tiny"]
+    for same in ({"table": "mux"}, {"fabric": "ecp5"}, {"name": "other"}, {"lane_mult": "dsp"}):
+        assert tiny.replace(**same).identity() == tiny.identity()
+    for other in ({"rows": 4}, {"dequant": "serial"}, {"act_bits": 4}, {"pe": "mac"}):
+        assert tiny.replace(**other).identity() != tiny.identity()
+
+
+@pytest.mark.parametrize("changes, pe", [({"pe": "serial", "k_tile": 16}, "serial"),
+                                         ({"pe": "mac", "k_tile": 16}, "mac")])
+def test_sums_of_decoded_weights_fit(changes, pe):
+    config = PRESETS["tiny"].replace(**changes)
+    value = {"serial": 40, "mac": 1 << config.value_bits - 1}[pe]
+    assert value * config.k_tile << config.act_bits - 1 <= 1 << config.acc_bits - 1
+    assert config.acc_bits == 18

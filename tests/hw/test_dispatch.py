@@ -5,6 +5,7 @@ import pytest
 from hw.config import Machine
 from hw.dispatch import DISPATCH_CYCLES, ENGINES, Dispatcher
 from hw.isa import OPS, Instr, Loop, assemble, flatten
+from hw.load import PROGRAM_TARGET
 from tests.hw.streams import IDLE_BUSY, IDS, simulate, stable, wait_for
 
 NARROW = Machine(program_depth=64)
@@ -58,7 +59,7 @@ async def fetch(ctx, dut, config, code, address=0x40):
     await ctx.delay(0)
     assert ctx.get(dut.load_valid) and not ctx.get(dut.running)
     load, beat = dut.load, config.beat_bytes
-    assert ctx.get(load.dram) == address and ctx.get(load.target) == 3
+    assert ctx.get(load.dram) == address and ctx.get(load.target) == PROGRAM_TARGET
     assert ctx.get(load.beats) == len(code) // beat
     assert not ctx.get(load.wait | load.signal | load.broadcast | load.sram)
     ctx.set(dut.load_ready, 1)

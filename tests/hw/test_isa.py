@@ -82,7 +82,7 @@ def test_unknown_field_and_opcode():
     for opcode in range(8, 16):
         with pytest.raises(ProgramError, match=f"instruction 1: .*{opcode}"):
             parse(HALT.encode() + bytes([opcode]).ljust(INSTRUCTION_BYTES, b"\0"))
-    for op, name, value in (("load", "target", 3), ("credit", "queue", 6)):
+    for op, name, value in (("load", "target", 4), ("credit", "queue", 6)):
         with pytest.raises(ProgramError, match=f"instruction 0: unknown {name} {value} of {op}"):
             disassemble(Instr.make(op, **{name: value}).encode() + HALT.encode())
 

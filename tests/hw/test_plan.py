@@ -210,13 +210,13 @@ def test_small_shapes_always_fit(machine, planes, group_size):
     for m in (1, 2, 9):
         plan = plan_gemm(machine, GemmSpec(m=m, k=160, n=40, digits=digits, sigma=True,
                                            offset=False, group_size=group_size))
-        assert plan.spec.planes == planes
+        assert plan.spec.slots == planes
 
 
 @pytest.mark.parametrize("changes, message", [
     ({"m": 0}, "m must be positive, not 0"), ({"k": -1}, "k must be positive, not -1"),
     ({"n": 0}, "n must be positive"), ({"group_size": 0}, "group_size must be positive"),
-    ({"digits": ()}, "weights of 0 digits"), ({"digits": ((0, 4),) * 3}, "weights of 3 digits"),
+    ({"digits": ()}, "weights of 0 digits"), ({"digits": ((0, 4),) * 5}, "weights of 5 digits"),
 ])
 def test_specs_that_do_not_run(changes, message):
     good = {"m": 1, "k": 1, "n": 1, "digits": ((0, 4),), "sigma": True, "group_size": 1}
@@ -226,7 +226,7 @@ def test_specs_that_do_not_run(changes, message):
 
 def test_a_shape_that_fits_no_buffer_names_the_sizes():
     small = PRESETS["tiny"].replace(weight_depth=8, name="small")
-    with pytest.raises(PlanError, match="2x4x4 with 4 planes.*machine small.*weight_depth=8"):
+    with pytest.raises(PlanError, match="2x4x4 with 4 slices.*machine small.*weight_depth=8"):
         plan_gemm(small, GemmSpec(m=2, k=4, n=4, digits=((0, 4),), sigma=True, group_size=4))
 
 

@@ -9,19 +9,31 @@ from tests.hw.streams import simulate, wait_for
 
 PLAIN = Machine(rows=2, cols=2)                                     # a channel drains in one slot
 SLOW = Machine(rows=4, cols=8, memory_bits=16)                      # … in four
-CONFIGS = pytest.mark.parametrize("config", [PLAIN, SLOW], ids=["plain", "slow-drain"])
+CODES = Machine(rows=4, cols=8, k_tile=8, memory_bits=16, pe="mac")  # codes, taken over at once
+STEPS = Machine(rows=2, cols=4, k_tile=4, builders=1, pe="serial", dequant="serial")
+TRIPLES = Machine(rows=2, cols=4, k_tile=24, table="tl2")           # one bank
+CONFIGS = pytest.mark.parametrize("config", [PLAIN, SLOW, CODES, STEPS, TRIPLES], ids=[
+    "plain", "slow-drain", "codes", "scale-steps", "one-bank"])
 FIELDS = ("psum", "out", "rows", "last", "sigma", "first", "final", "bank")
+SIDE = ("w_addr", "s_addr", "shift", "offset", "digit", "step", "part", "packing", "select")
 
 
 def random_job(config, rng):
-    planes1 = rng.choice([0, 0, 1, 4])
+    more = [0, 0, 0]
+    for index in range(rng.choice([0, 0, 1, 2, 3]) if not config.decodes else rng.randrange(2)):
+        more[index] = rng.choice([1, 2, 4])
     job = {name: 0 for name in (field.name for field in OPS["exec"].fields)}
     return job | {
         "w_addr": rng.randrange(65536), "s_addr": rng.randrange(65536),
         "out": rng.randrange(config.out_depth), "psum": rng.randrange(config.psum_depth),
         "tiles": rng.choice([1, 1, 2, 5]), "channels": rng.choice([4, 4, 7]),
-        "planes0": rng.randrange(1, 5), "shift0": rng.randrange(16), "sigma0": rng.randrange(2),
-        "planes1": planes1, "shift1": rng.randrange(16), "offset": rng.randrange(2),
+        "slots0": rng.randrange(1, 5), "sigma0": rng.randrange(2),
+        **{f"slots{index}": slots for index, slots in enumerate(more, start=1)},
+        **{f"shift{index}": rng.randrange(16) for index in range(4)},
+        "packing0": rng.randrange(3), "packing1": rng.randrange(3), "select": rng.randrange(2),
+        "again": rng.randrange(2) if more[0] and config.decodes else 0,
+        "plane_scales": rng.randrange(2),
+        "offset": rng.randrange(2),
         "group_tiles": rng.choice([1, 2, 3, 4095]), "row_mode": rng.randrange(2),
         "first": rng.randrange(2), "final": rng.randrange(2),
         **{name: rng.randrange(2) for name in ("free_w", "free_a", "signal_out")}}
@@ -33,41 +45,57 @@ def reference(config, job, bank):
     slots, lengths = [], []
     words, groups = 0, -1
     subs = config.rows if job["row_mode"] else 1
-    per_channel = 1 + job["offset"]
+    digits = [(job[f"slots{d}"], job[f"shift{d}"], d + 1) for d in range(4) if job[f"slots{d}"]]
+    passes = [(1, 1, 0)] * job["offset"] + digits
+    scales = len(digits) if job["plane_scales"] else 1
+    per_channel = scales + job["offset"]
     for tile in range(job["tiles"]):
         groups += tile % job["group_tiles"] == 0
         length = 0
         for sub in range(subs):
-            passes = [(1, 1, True)] * job["offset"] + [(job["planes0"], job["shift0"], False)]
-            passes += [(job["planes1"], job["shift1"], False)] if job["planes1"] else []
-            for index, (planes, shift, offset) in enumerate(passes):
-                low = not offset and index == job["offset"]
+            start = words
+            for index, (planes, shift, digit) in enumerate(passes):
+                offset, packing = digit == 0, job["packing1" if digit == 2 else "packing0"]
                 final = (job["final"] and tile == job["tiles"] - 1 and index == len(passes) - 1)
+                if digit == 2 and job["again"]:
+                    words = start
                 for channel in range(job["channels"]):
                     scale = ((groups * subs + sub) * job["channels"] + channel) * per_channel
+                    scale += scales if offset else digit - 1 if job["plane_scales"] else 0
                     for plane in range(planes):
                         end = plane == planes - 1
+                        word = (words + (channel >> packing) if config.decodes
+                                else words + channel * planes + plane)
                         slots.append({
-                            "w_addr": None if offset else (job["w_addr"] + words) % 65536,
-                            "s_addr": (job["s_addr"] + scale + offset) % 65536,
-                            "shift": shift, "offset": int(offset),
+                            "w_addr": None if offset else (job["w_addr"] + word) % 65536,
+                            "s_addr": (job["s_addr"] + scale) % 65536,
+                            "shift": shift, "offset": int(offset), "digit": int(digit == 2),
+                            "step": plane, "packing": packing,
+                            "part": channel % (1 << packing)
+                            if config.decodes and not offset else None,
+                            "select": int(job["select"] and not offset),
                             "psum": (job["psum"] + channel) % config.psum_depth,
                             "out": (job["out"] + channel * config.drain_slots) % config.out_depth
                             if final else None,
                             "rows": 1 << sub if job["row_mode"] else (1 << config.rows) - 1,
-                            "last": int(end), "sigma": int(low and end and job["sigma0"]),
+                            "last": int(end), "sigma": int(digit == 1 and end and job["sigma0"]),
                             "first": int(job["first"] and tile == 0 and index == 0),
                             "final": int(final), "bank": bank})
-                        words += not offset
-                    length += max(planes, config.drain_slots if final else 0)
+                        slots[-1]["starts"] = sub == index == channel == plane == 0
+                    took = max(planes, config.scale_steps, config.drain_slots if final else 0)
+                    slots[-planes]["waited"] = took - planes
+                    length += took
+                if not offset:
+                    words += (-(-job["channels"] >> packing) if config.decodes
+                              else job["channels"] * planes)
         lengths.append(length)
-        bank ^= 1
+        bank = (bank + 1) % config.banks
     return slots, lengths, bank
 
 
 def run(config, jobs, rng, slow):
-    """Feed the jobs; returns valid slots with their cycles, retirements, cycles to idle."""
-    dut, slots, retired = Sequencer(config), [], []
+    """Feed the jobs; returns valid slots with their cycles, retirements, cycles of ``swap``."""
+    dut, slots, retired, swaps = Sequencer(config), [], [], []
 
     async def feed(ctx):
         for job in jobs:
@@ -88,7 +116,7 @@ def run(config, jobs, rng, slow):
         while True:
             if not full >> bank & 1 and rng.random() >= slow:
                 full |= 1 << bank
-                bank ^= 1
+                bank = (bank + 1) % config.banks
             ctx.set(dut.full, full)
             *_, clear = await ctx.tick().sample(dut.clear_full)
             assert not clear & ~full, "an empty bank is cleared"
@@ -97,18 +125,20 @@ def run(config, jobs, rng, slow):
     async def watch(ctx):
         cycle = 0
         tokens = (dut.free_w, dut.free_a, dut.signal_out)
-        side = (dut.w_addr, dut.s_addr, dut.shift, dut.offset)
-        async for *_, valid, slot, w, s, shift, offset, retire, fw, fa, so in ctx.tick().sample(
-                dut.slot.valid, dut.slot, *side, dut.retire, *tokens):
+        side = [getattr(dut, name) for name in SIDE]
+        async for _, _, valid, slot, retire, fw, fa, so, *rest in ctx.tick().sample(
+                dut.slot.valid, dut.slot, dut.retire, *tokens, *side):
             cycle += 1
+            if slot.swap:
+                swaps.append(cycle)
             if valid:
-                slots.append((cycle, {"w_addr": w, "s_addr": s, "shift": shift, "offset": offset,
+                slots.append((cycle, {**dict(zip(SIDE, rest, strict=True)),
                                       **{name: slot[name] for name in FIELDS}}))
             if retire:
                 retired.append((cycle, {"free_w": fw, "free_a": fa, "signal_out": so}))
 
     simulate(dut, feed, background=(tables, watch), max_cycles=60_000)
-    return slots, retired
+    return slots, retired, swaps
 
 
 @CONFIGS
@@ -117,15 +147,19 @@ def run(config, jobs, rng, slow):
 def test_slots_follow_the_stream_order(config, slow, seed):
     rng = random.Random(seed)
     jobs = [random_job(config, rng) for _ in range(4)]
-    slots, retired = run(config, jobs, rng, slow)
+    slots, retired, swaps = run(config, jobs, rng, slow)
     bank, expected = 0, []
     for job in jobs:
         part, _, bank = reference(config, job, bank)
         expected += part
     assert len(slots) == len(expected)
     for (cycle, found), want in zip(slots, expected, strict=True):
-        known = {name: value for name, value in want.items() if value is not None}
+        known = {name: value for name, value in want.items()
+                 if value is not None and name not in ("starts", "waited")}
         assert {name: found[name] for name in known} == known, f"cycle {cycle}"
+    # Activations are taken over with the first slot, or in the pause before it.
+    pairs = zip(slots, expected, strict=True)
+    assert swaps == [cycle - want["waited"] for (cycle, _), want in pairs if want["starts"]]
     assert [tokens for _, tokens in retired] == [
         {name: job[name] for name in ("free_w", "free_a", "signal_out")} for job in jobs]
 
@@ -135,13 +169,16 @@ def test_slots_follow_the_stream_order(config, slow, seed):
 def test_k_tiles_follow_without_a_gap(config, seed):
     rng = random.Random(seed)
     jobs = [random_job(config, rng) for _ in range(2)]
-    slots, retired = run(config, jobs, rng, 0)
+    slots, retired, _ = run(config, jobs, rng, 0)
     at, bank = 0, 0
     ends = []
     for job, (end, _) in zip(jobs, retired, strict=True):
         part, lengths, bank = reference(config, job, bank)
-        assert end - slots[at][0] + 2 == sum(lengths)  # a slot is seen one cycle after its cycle
-        ends.append((slots[at][0], end))
+        waits = len(lengths) - 1 if config.banks == 1 and not config.decodes else 0
+        # A slot is seen one cycle after its cycle; tables with one bank are waited for.
+        start = slots[at][0] - part[0]["waited"]
+        assert end - start + 2 == sum(lengths) + waits
+        ends.append((start, end))
         at += len(part)
     assert ends[1][0] - ends[0][1] - 2 == 2  # cycles between two instructions
 
@@ -149,6 +186,6 @@ def test_k_tiles_follow_without_a_gap(config, seed):
 def test_one_channel_group_of_one_plane():
     """The shortest instruction: four slots, one plane, one K-tile."""
     job = random_job(PLAIN, random.Random(0)) | {
-        "tiles": 1, "channels": 4, "planes0": 1, "planes1": 0, "offset": 0, "row_mode": 0}
-    slots, retired = run(PLAIN, [job], random.Random(0), 0)
+        "tiles": 1, "channels": 4, "slots0": 1, "slots1": 0, "offset": 0, "row_mode": 0}
+    slots, retired, _ = run(PLAIN, [job], random.Random(0), 0)
     assert [slot["last"] for _, slot in slots] == [1] * 4 and len(retired) == 1

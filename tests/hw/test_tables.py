@@ -3,37 +3,57 @@ import random
 import pytest
 
 from hw.config import Machine
-from hw.tables import ENTRIES, FILL_LATENCY, TableFiller
+from hw.tables import FILL_LATENCY, TableFiller
+from tests.hw.slots import table
 from tests.hw.streams import simulate, wait_for
 
 PLAIN = Machine(rows=2, cols=2)                                  # two steps of two tables
 ONE = Machine(rows=1, cols=4, k_tile=4, builders=1, memory_bits=16)
 WIDE = Machine(rows=4, cols=4, k_tile=32, builders=8)            # one step
-CONFIGS = pytest.mark.parametrize("config", [PLAIN, ONE, WIDE], ids=["plain", "one", "wide"])
+TERNARY = Machine(rows=2, cols=4, k_tile=12, builders=2, memory_bits=16, table="tl2")
+CONFIG = {
+    "plain": PLAIN, "one": ONE, "wide": WIDE, "mux": PLAIN.replace(table="mux"),
+    "tl2": TERNARY, "tl2-one": TERNARY.replace(k_tile=3, builders=1, cols=16),
+    "serial": PLAIN.replace(pe="serial"), "mac-one": ONE.replace(pe="mac", cols=4),
+    "plain-a4": PLAIN.replace(act_bits=4), "mux-a16": PLAIN.replace(table="mux", act_bits=16),
+    "tl2-a16": TERNARY.replace(act_bits=16), "mac-a4": PLAIN.replace(pe="mac", act_bits=4),
+}
+CONFIGS = pytest.mark.parametrize("config", CONFIG.values(), ids=CONFIG)
 
 
 def activations(config, rng, words, extreme=None):
-    """Activation words: [word][row][value], values in -128 … 127."""
-    return [[[rng.randrange(-128, 128) if extreme is None else extreme
-              for _ in range(config.builders * 4)] for _ in range(config.rows)]
-            for _ in range(words)]
+    """Activation words: [word][row][value], of random values or all lowest or all highest."""
+    top = 1 << config.act_bits - 1
+    low, high = {None: (-top, top - 1), "low": (-top, -top), "high": (top - 1, top - 1)}[extreme]
+    return [[[rng.randint(low, high) for _ in range(config.builders * 4)]
+             for _ in range(config.rows)] for _ in range(words)]
 
 
-def packed(word):
-    return sum((value & 255) << 8 * i for i, value in enumerate(v for row in word for v in row))
+def packed(word, bits):
+    return sum((value & ~(-1 << bits)) << bits * i
+               for i, value in enumerate(v for row in word for v in row))
+
+
+def expected_tables(config, lanes):
+    """Entries of each builder lane of a step, from its four activations."""
+    if config.decodes:
+        return [[value] for lane in lanes for value in lane]
+    return [table(lane[:3] if config.tl2 else lane, config.table) for lane in lanes]
 
 
 class Bank:
-    """Tables of every row as the writes leave them: [row][bank][table][entry]."""
+    """What the writes leave: [row][bank][table][entry]; [row][0][lane][0] without tables."""
     def __init__(self, config):
-        self.tables = [[[[None] * ENTRIES for _ in range(config.tables)] for _ in range(2)]
-                       for _ in range(config.rows)]
+        lanes = config.tables * (4 if config.decodes else 1)
+        self.tables = [[[[None] * config.fill_entries for _ in range(lanes)]
+                        for _ in range(config.banks)] for _ in range(config.rows)]
 
 
 def run(config, jobs, acts, rng, slow=0.0, check=lambda *args: None):
     """Fill the jobs' (a_addr, tiles) one after the other; banks are freed at random. ``check`` is
     called once a bank is readable, before it is freed."""
-    dut, bank, cycles = TableFiller(config), Bank(config), {"set": [], "write": []}
+    dut, bank = TableFiller(config), Bank(config)
+    cycles = {name: [] for name in ("set", "write", "seen_free")}
     queue, done = [], []
 
     async def feed(ctx):
@@ -52,7 +72,7 @@ def run(config, jobs, acts, rng, slow=0.0, check=lambda *args: None):
 
     async def memory(ctx):
         async for *_, address in ctx.tick().sample(dut.read_addr):
-            ctx.set(dut.read_data, packed(acts[address % len(acts)]))
+            ctx.set(dut.read_data, packed(acts[address % len(acts)], config.act_bits))
 
     async def writes(ctx):
         cycle = 0
@@ -61,12 +81,14 @@ def run(config, jobs, acts, rng, slow=0.0, check=lambda *args: None):
             cycle += 1
             if step:
                 cycles["write"].append(cycle)
+            lanes = config.builders * (4 if config.decodes else 1)
+            index = address >> 3 if config.banks == 2 else 0
+            entry = 0 if config.decodes else address if config.tl2 else address & 7
             for row in range(config.rows):
-                for builder in range(config.builders):
+                for lane in range(lanes):
                     for s in range(config.table_steps):
                         if step >> s & 1:
-                            bank.tables[row][address >> 3][s * config.builders + builder][
-                                address & 7] = data[row][builder]
+                            bank.tables[row][index][s * lanes + lane][entry] = data[row][lane]
             for index in range(2):
                 if new >> index & 1:
                     cycles["set"].append(cycle)
@@ -87,6 +109,7 @@ def run(config, jobs, acts, rng, slow=0.0, check=lambda *args: None):
                 done.append(index)
                 queue.pop(0)
                 full &= ~(1 << index)
+                cycles["seen_free"].append(cycle + 1)
 
     simulate(dut, feed, background=(memory, writes, banks), max_cycles=30_000)
     return cycles
@@ -94,7 +117,7 @@ def run(config, jobs, acts, rng, slow=0.0, check=lambda *args: None):
 
 @CONFIGS
 @pytest.mark.parametrize("slow", [0, 0.95], ids=["flowing", "backed-up"])
-@pytest.mark.parametrize("extreme", [None, -128, 127])
+@pytest.mark.parametrize("extreme", [None, "low", "high"])
 def test_tables_and_sums(config, slow, extreme):
     rng = random.Random(11)
     acts = activations(config, rng, 16, extreme)
@@ -104,16 +127,14 @@ def test_tables_and_sums(config, slow, extreme):
     checked = []
 
     def check(tile, index, tables, sums):
-        assert index == tile % 2, "banks alternate"
+        assert index == tile % config.banks, "banks alternate"
         for row in range(config.rows):
-            values = [v for step in range(config.table_steps)
-                      for v in acts[(words[tile] + step) % len(acts)][row]]
-            assert sums[row] == sum(values)
-            for table in range(config.tables):
-                a0, a1, a2, a3 = values[4 * table:4 * table + 4]
-                for x in range(ENTRIES):
-                    expected = a3 + sum(a if x >> i & 1 else -a for i, a in enumerate((a0, a1, a2)))
-                    assert tables[row][index][table][x] == expected
+            lanes = [acts[(words[tile] + step) % len(acts)][row][4 * i:4 * i + 4]
+                     for step in range(config.table_steps) for i in range(config.builders)]
+            assert tables[row][index] == expected_tables(config, lanes)
+            used = 3 if config.tl2 else 4
+            if not config.decodes:
+                assert sums[row] == sum(sum(lane[:used]) for lane in lanes)
         checked.append(tile)
 
     run(config, jobs, acts, rng, slow, check)
@@ -122,13 +143,17 @@ def test_tables_and_sums(config, slow, extreme):
 
 @CONFIGS
 def test_stated_latency(config):
-    """A K-tile takes 8 cycles a step; the last entry's write follows by the fill latency."""
+    """A K-tile takes ``fill_entries`` cycles a step; the last entry's write follows by the fill
+    latency. Of two banks the second follows at once, one is filled again once it is free."""
     rng = random.Random(1)
     cycles = run(config, [(0, 2)], activations(config, rng, 16), rng)
-    length = ENTRIES * config.table_steps
+    length = config.fill_entries * config.table_steps
     assert len(cycles["write"]) == 2 * length
-    assert cycles["set"][1] - cycles["set"][0] == length
     assert cycles["write"][length - 1] - cycles["set"][0] == FILL_LATENCY
+    if config.banks == 2:
+        assert cycles["set"][1] - cycles["set"][0] == length
+    else:
+        assert cycles["set"][1] - cycles["seen_free"][0] == length
 
 
 @pytest.mark.parametrize("names", [("w",), ("a",), ("out",), ("w", "a", "out")])

@@ -3,62 +3,96 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.formats import DATATYPES, datatype
+from models.formats import DATATYPES, MIXTURES, Mixture, datatype
 from models.golden import accumulator_bound, dequantize_output, mpgemm, mpgemm_reference
 from models.matrix import QuantizedMatrix
-from models.quantize import quantize_activations, quantize_weights
+from models.quantize import SCHEMES, quantize, quantize_activations, quantize_weights
+
+EVERY = [*DATATYPES, *MIXTURES]
 
 
-def random_matrix(rng, name, n, k_logical, group, *, offsets=True, shift_max=15, mantissa_max=2047):
-    """Not what a quantizer would make: every field takes any value it may."""
+def random_matrix(rng, name, n, k_logical, group, *, offsets=True, columns=False, act_bits=8):
+    """Not what a quantizer would make: every field takes any value it may, as far as sums of
+    ``act_bits`` activations stay within int64."""
     dt = datatype(name)
-    groups = -(-k_logical // group)
-    size = (n, groups)
-    both = dict(
-        offset_mantissa=rng.integers(-mantissa_max - 1, mantissa_max + 1, size).astype(np.int16),
-        offset_shift=rng.integers(0, shift_max + 1, size).astype(np.uint8)) if offsets else {}
+    groups = -(-k_logical // group) + columns
+    size, scaled = (n, groups), name.startswith("bcq")
+    reach = 18 if scaled else dt.max_abs.bit_length()
+    room = 61 - act_bits - reach - (groups * group).bit_length()
+    mantissa_bits = min(11, room)
+    shift_max = min(15, room - mantissa_bits)
+    fields = dict(scale_shift=rng.integers(0, shift_max + 1, size).astype(np.uint8))
+    if offsets:
+        fields |= dict(
+            offset_mantissa=rng.integers(-1 << mantissa_bits, 1 << mantissa_bits, size
+                                         ).astype(np.int16),
+            offset_shift=rng.integers(0, shift_max + 1, size).astype(np.uint8))
+    if scaled:
+        shifts = rng.integers(0, 16, (*size, dt.planes))
+        fields |= dict(scale_shift=(15 - shifts.max(axis=2)).astype(np.uint8),
+                       plane_shift=shifts.astype(np.uint8))
+    if isinstance(dt, Mixture):
+        select = rng.integers(0, len(dt.datatypes), size).astype(np.uint8)
+        codes = np.array([[rng.choice(dt.datatypes[select[i, k // group]].codes)
+                           for k in range(groups * group)] for i in range(n)])
+        fields["select"] = select
+    else:
+        codes = rng.choice(np.array(dt.codes), (n, groups * group))
+    if columns:
+        fields["columns"] = rng.integers(-1, k_logical, groups * group)
     return QuantizedMatrix(
-        datatype=dt, group_size=group, k_logical=k_logical,
-        codes=rng.choice(np.array(dt.codes, dtype=np.uint8), (n, groups * group)),
-        scale_mantissa=rng.integers(0, mantissa_max + 1, size).astype(np.int16),
-        scale_shift=rng.integers(0, shift_max + 1, size).astype(np.uint8),
-        channel_scale=rng.uniform(0.1, 2, n), **both)
+        datatype=dt, group_size=group, k_logical=k_logical, codes=codes.astype(np.uint8),
+        scale_mantissa=rng.integers(0, 1 << mantissa_bits, size).astype(np.int16),
+        channel_scale=rng.uniform(0.1, 2, n), **fields)
+
+
+def column_weight(qm, n, k):
+    """What column ``k`` multiplies by, in Python integers, from the stored fields."""
+    g, code = k // qm.group_size, int(qm.codes[n, k])
+    if qm.plane_shift is not None:
+        value = sum((1 if code >> p & 1 else -1) * 2 ** int(qm.plane_shift[n, g, p])
+                    for p in range(qm.datatype.planes))
+    elif qm.select is not None:
+        value = qm.datatype.datatypes[qm.select[n, g]].values[code]
+    else:
+        value = qm.datatype.values[code]
+    value *= int(qm.scale_mantissa[n, g]) * 2 ** int(qm.scale_shift[n, g])
+    if qm.offset_mantissa is not None:
+        value += int(qm.offset_mantissa[n, g]) * 2 ** int(qm.offset_shift[n, g])
+    return value
 
 
 def by_hand(a, qm):
     """The formula in Python integers, one element at a time."""
-    def weight(n, k):
-        g = k // qm.group_size
-        scaled = int(qm.scale_mantissa[n, g]) * 2 ** int(qm.scale_shift[n, g])
-        value = scaled * qm.datatype.values[qm.codes[n, k]]
-        if qm.offset_mantissa is not None:
-            value += int(qm.offset_mantissa[n, g]) * 2 ** int(qm.offset_shift[n, g])
-        return value
-
-    return [[sum(weight(n, k) * int(row[k]) for k in range(qm.k_logical)) for n in range(qm.n)]
-            for row in a]
+    feature = range(qm.k_logical) if qm.columns is None else qm.columns.tolist()
+    return [[sum(column_weight(qm, n, k) * int(row[f]) for k, f in enumerate(feature) if f >= 0)
+             for n in range(qm.n)] for row in a]
 
 
 @settings(deadline=None, max_examples=60)
-@given(name=st.sampled_from(list(DATATYPES)), m=st.integers(1, 4), n=st.integers(1, 4),
+@given(name=st.sampled_from(EVERY), m=st.integers(1, 4), n=st.integers(1, 4),
        k=st.integers(1, 12), group=st.integers(1, 12), offsets=st.booleans(),
-       seed=st.integers(0, 2**32 - 1))
-def test_both_paths_follow_the_definition(name, m, n, k, group, offsets, seed):
+       columns=st.booleans(), seed=st.integers(0, 2**32 - 1))
+def test_both_paths_follow_the_definition(name, m, n, k, group, offsets, columns, seed):
     rng = np.random.default_rng(seed)
-    qm = random_matrix(rng, name, n, k, group, offsets=offsets)
+    qm = random_matrix(rng, name, n, k, group, offsets=offsets, columns=columns)
     a = rng.integers(-128, 128, (m, k))
     expected = by_hand(a, qm)
     assert mpgemm_reference(a, qm).tolist() == expected
     y = mpgemm(a, qm)
     assert y.tolist() == expected and y.dtype == np.int64 and y.shape == (m, n)
+    np.testing.assert_allclose(a @ qm.dequantize().T, y * qm.channel_scale, rtol=1e-12,
+                               atol=1e-12 * np.abs(a).max() * np.abs(qm.dequantize()).sum())
+    if columns:
+        return
     padded = np.pad(a, ((0, 0), (0, qm.k - k)))
     assert mpgemm(padded, qm).tolist() == expected
 
 
-@pytest.mark.parametrize("name", DATATYPES)
+@pytest.mark.parametrize("name", dict.fromkeys((*DATATYPES, *SCHEMES)))
 def test_paths_agree_on_a_layer(name):
     rng = np.random.default_rng(seed=1)
-    qm = quantize_weights(rng.normal(size=(96, 200)), name, group_size=64)
+    qm = quantize(rng.normal(size=(96, 200)), name)
     a = rng.integers(-128, 128, (17, 200), dtype=np.int8)
     assert np.array_equal(mpgemm(a, qm), mpgemm_reference(a, qm))
 
@@ -122,13 +156,13 @@ def adversary(qm, n, act_bits, sign):
 
 
 @settings(deadline=None, max_examples=60)
-@given(name=st.sampled_from(list(DATATYPES)), n=st.integers(1, 4), k=st.integers(1, 12),
+@given(name=st.sampled_from(EVERY), n=st.integers(1, 4), k=st.integers(1, 12),
        group=st.integers(1, 12), offsets=st.booleans(), act_bits=st.sampled_from([1, 4, 8, 16]),
        seed=st.integers(0, 2**32 - 1))
 def test_accumulator_bound_is_reached_and_never_passed(
         name, n, k, group, offsets, act_bits, seed):
     rng = np.random.default_rng(seed)
-    qm = random_matrix(rng, name, n, k, group, offsets=offsets)
+    qm = random_matrix(rng, name, n, k, group, offsets=offsets, act_bits=act_bits)
     bound = accumulator_bound(qm, act_bits)
     assert bound.dtype == np.int64 and bound.shape == (n,)
     for i in range(n):
@@ -139,6 +173,47 @@ def test_accumulator_bound_is_reached_and_never_passed(
     a[0], a[1] = low, -low - 1
     for stop in range(group, qm.k + 1, group):  # partial sums, group after group
         assert (np.abs(mpgemm(np.where(np.arange(k) < stop, a, 0), qm)) <= bound).all()
+
+
+@settings(deadline=None, max_examples=40)
+@given(name=st.sampled_from(EVERY), k=st.integers(1, 6), group=st.integers(1, 6),
+       act_bits=st.sampled_from([4, 8]), seed=st.integers(0, 2**32 - 1))
+def test_bound_holds_for_partial_sums_of_shared_features(name, k, group, act_bits, seed):
+    rng = np.random.default_rng(seed)
+    qm = random_matrix(rng, name, 1, k, group, columns=True, act_bits=act_bits)
+    bound = accumulator_bound(qm, act_bits)[0]
+    low, high = -(1 << (act_bits - 1)), (1 << (act_bits - 1)) - 1
+    used = [c for c in range(qm.k) if qm.features[c] >= 0]
+    for _ in range(8):
+        groups = rng.random(qm.groups) < 0.6
+        a = rng.choice([low, high], k)
+        partial = sum(column_weight(qm, 0, c) * int(a[qm.features[c]])
+                      for c in used if groups[c // group])
+        assert abs(partial) <= bound
+    alone = sum(abs(column_weight(qm, 0, c)) for c in used)
+    assert bound <= alone << act_bits - 1
+
+
+def test_bound_counts_shared_columns_apart():
+    """16 * 7 - 8 * 14 = 0, but the first group alone reaches 112 times the activation."""
+    qm = QuantizedMatrix(
+        datatype=datatype("int4"), group_size=1, codes=np.array([[7, 8]], np.uint8),
+        scale_mantissa=np.array([[16, 14]], np.int16), scale_shift=np.zeros((1, 2), np.uint8),
+        channel_scale=np.ones(1), columns=np.array([0, 0]), k_logical=1)
+    assert mpgemm([[-128]], qm).tolist() == [[0]]
+    assert accumulator_bound(qm).tolist() == [112 * 128 + 112 * 127]
+
+
+def test_bound_beyond_int64_is_noticed():
+    """The sum of 64 weights of 2^57 wraps in int64."""
+    qm = QuantizedMatrix(
+        datatype=datatype("fp8_e5m2"), group_size=64,
+        codes=np.full((1, 64), 0x7b, np.uint8), scale_mantissa=np.full((1, 1), 2047, np.int16),
+        scale_shift=np.full((1, 1), 15, np.uint8), channel_scale=np.ones(1))
+    with pytest.raises(OverflowError, match="does not fit int64"):
+        accumulator_bound(qm, 1)
+    with pytest.raises(OverflowError, match="do not fit int64"):
+        mpgemm(np.ones((1, 64), np.int8), qm)
 
 
 def test_bound_by_hand():

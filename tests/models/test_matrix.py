@@ -63,6 +63,91 @@ def test_sqnr():
         qm.sqnr_db(exact[:, :3])
 
 
+def mixture_fields(**change):
+    select = np.array([[0, 1], [2, 3], [3, 0]], dtype=np.uint8)
+    codes = np.array([[0, 1, 8, 8], [8, 2, 8, 9], [8, 5, 6, 8]], dtype=np.uint8)
+    return fields(**{**dict(datatype=datatype("bitmod4"), select=select, codes=codes), **change})
+
+
+def plane_fields(**change):
+    shift = np.array([[[0, 1], [1, 0]], [[15, 0], [2, 2]], [[3, 4], [0, 0]]], dtype=np.uint8)
+    codes = np.array([[0, 1, 2, 3], [1, 2, 3, 0], [3, 2, 1, 0]], dtype=np.uint8)
+    return fields(**{**dict(datatype=datatype("bcq2"), plane_shift=shift, codes=codes,
+                            scale_shift=np.array([[0, 1], [0, 13], [11, 15]], dtype=np.uint8)),
+                     **change})
+
+
+def test_mixture_weights():
+    qm = QuantizedMatrix(**mixture_fields())
+    assert qm.weights.tolist() == [[0, 1, 10, 10], [-16, 2, 16, -1], [16, 6, 8, -10]]
+
+
+def test_plane_weights():
+    qm = QuantizedMatrix(**plane_fields())
+    assert qm.weights.tolist() == [[-3, -1, -1, 3], [2**15 - 1, 1 - 2**15, 8, -8], [24, 8, 0, -2]]
+
+
+def test_columns():
+    """Feature 1 stands in two columns, feature 2 in none, column 2 is padding."""
+    qm = QuantizedMatrix(**fields(columns=np.array([1, 0, -1, 1]), k_logical=3))
+    plain = QuantizedMatrix(**fields())
+    assert (qm.k, qm.k_logical, qm.features.tolist()) == (4, 3, [1, 0, -1, 1])
+    effective = plain.effective.copy()
+    effective[:, 2] = 0
+    assert np.array_equal(qm.effective, effective)
+    by_feature = np.stack([effective[:, 1], effective[:, 0] + effective[:, 3], np.zeros(3)], axis=1)
+    assert np.array_equal(qm.dequantize(), qm.channel_scale[:, None] * by_feature)
+    assert qm.sqnr_db(qm.dequantize()) == float("inf")
+    a = np.array([[5, 6, 7], [1, 2, 3]], dtype=np.int8)
+    assert qm.gather(a).tolist() == [[6, 5, 0, 6], [2, 1, 0, 2]] and qm.gather(a).dtype == np.int8
+    with pytest.raises(ValueError, match=r"activations must be \[M, 3\], not \(2, 4\)"):
+        qm.gather(np.zeros((2, 4)))
+
+
+def test_columns_by_default():
+    qm = QuantizedMatrix(**fields(k_logical=3))
+    assert qm.columns is None and qm.features.tolist() == [0, 1, 2, -1]
+    assert qm.gather(np.array([[5, 6, 7]])).tolist() == [[5, 6, 7, 0]]
+    free = QuantizedMatrix(**fields(columns=np.array([2, 7, -1, 0])))
+    assert free.k_logical == 8 and free.dequantize().shape == (3, 8)
+
+
+@pytest.mark.parametrize("make, change, error, message", [
+    (mixture_fields, dict(select=None), ValueError, "select must be given for mixture bitmod4"),
+    (mixture_fields, dict(select=np.zeros((3, 2), np.int64)), TypeError, "array of uint8"),
+    (mixture_fields, dict(select=np.zeros((3, 4), np.uint8)), ValueError,
+     r"select must be \(3, 2\), not \(3, 4\)"),
+    (mixture_fields, dict(select=np.full((3, 2), 4, np.uint8)), ValueError,
+     r"select at \[0, 0\] must be 0...3, not 4"),
+    (mixture_fields, dict(codes=np.full((3, 4), 16, np.uint8)), ValueError, "not 16"),
+    (mixture_fields, dict(plane_shift=np.zeros((3, 2, 6), np.uint8)), ValueError,
+     "plane_shift must be None for bitmod4"),
+    (fields, dict(select=np.zeros((3, 2), np.uint8)), ValueError,
+     "select must be None for int4, which is no mixture"),
+    (fields, dict(plane_shift=np.zeros((3, 2, 4), np.uint8)), ValueError,
+     "plane_shift must be None for int4"),
+    (plane_fields, dict(plane_shift=None), ValueError, "plane_shift must be given for bcq2"),
+    (plane_fields, dict(plane_shift=np.zeros((3, 2, 3), np.uint8)), ValueError,
+     r"plane_shift must be \(3, 2, 2\), not \(3, 2, 3\)"),
+    (plane_fields, dict(plane_shift=np.zeros((3, 2, 2), np.int16)), TypeError, "array of uint8"),
+    (plane_fields, dict(plane_shift=np.full((3, 2, 2), 16, np.uint8)), ValueError,
+     r"plane_shift at \[0, 0, 0\] must be 0...15, not 16"),
+    (plane_fields, dict(scale_shift=np.array([[0, 0], [0, 14], [0, 0]], np.uint8)), ValueError,
+     r"scale_shift \+ plane_shift at \[1, 1, 0\] must be at most 15, not 16"),
+    (fields, dict(columns=np.arange(4, dtype=np.int32)), TypeError, "columns .* of int64"),
+    (fields, dict(columns=[0, 1, 2, 3]), TypeError, "columns must be an array of int64, not list"),
+    (fields, dict(columns=np.arange(3)), ValueError, r"columns must be \(4,\), not \(3,\)"),
+    (fields, dict(columns=np.arange(4), k_logical=3), ValueError,
+     r"columns at \[3\] must be -1...2, not 3"),
+    (fields, dict(columns=np.array([0, -2, 1, 1])), ValueError, r"columns at \[1\] .* not -2"),
+    (fields, dict(columns=np.full(4, -1)), ValueError, "k_logical must be positive, not 0"),
+])
+def test_checks_its_forms(make, change, error, message):
+    QuantizedMatrix(**make())
+    with pytest.raises(error, match=message):
+        QuantizedMatrix(**make(**change))
+
+
 def put(name, at, value):
     array = fields()[name].copy()
     array[at] = value

@@ -8,7 +8,13 @@ from hypothesis.extra.numpy import arrays
 from models.formats import DATATYPES, datatype
 from models.quantize import pad_groups, quantize_activations, quantize_weights
 
-NAMES = list(DATATYPES)
+NAMES = [name for name, d in DATATYPES.items() if not d.plane_scaled]
+POSITS = ["posit8_es0", "posit8_es1"]
+MEANS = ["int1", "ternary"]
+EXTREMES = [name for name in NAMES if name not in (*MEANS, *POSITS)]  # scaled by max|w| / max_abs
+# A channel that reaches its greatest magnitude below zero is met exactly there.
+LOW = [name for name in NAMES if name not in POSITS
+       and datatype(name).wmin == -datatype(name).max_abs]
 INTS = [f"int{b}" for b in range(2, 9)]
 WEIGHTS = arrays(np.float32, st.tuples(st.integers(1, 4), st.integers(1, 20)),
                  elements=st.floats(-1000, 1000, width=32))
@@ -31,11 +37,12 @@ def groups_of(qm, w):
 
 
 @settings(deadline=None, max_examples=150)
-@given(w=WEIGHTS, name=st.sampled_from(INTS + ["fp4"]), group=st.integers(0, 7),
-       scale_bits=st.integers(1, 11), asymmetric=st.booleans())
-def test_codes_are_nearest_under_the_effective_scale(w, name, group, scale_bits, asymmetric):
-    asymmetric &= name != "fp4"
-    qm = quantize_weights(w, name, group, asymmetric, scale_bits)
+@given(w=WEIGHTS, name=st.sampled_from(EXTREMES + POSITS), group=st.integers(0, 7),
+       scale_bits=st.integers(1, 11), asymmetric=st.booleans(), clip=st.booleans())
+def test_codes_are_nearest_under_the_effective_scale(
+        w, name, group, scale_bits, asymmetric, clip):
+    asymmetric &= name in INTS
+    qm = quantize_weights(w, name, group, asymmetric, scale_bits, clip)
     assert qm.asymmetric == asymmetric
     dt = qm.datatype
     values = np.array(sorted({dt.values[c] for c in dt.codes}))
@@ -43,23 +50,24 @@ def test_codes_are_nearest_under_the_effective_scale(w, name, group, scale_bits,
         best = np.abs(values[:, None] * step + offset - x).min(axis=0)
         error = np.abs(q * step + offset - x)
         assert (error <= best + 1e-9 * (np.abs(x) + step)).all()
-        if name != "fp4":  # half a step wherever the codes reach
+        if name in INTS:  # half a step wherever the codes reach
             reach = (x >= dt.wmin * step + offset) & (x <= dt.wmax * step + offset)
             assert (error[reach] <= step / 2 + 1e-9 * (np.abs(x[reach]) + step)).all()
 
 
 @settings(deadline=None, max_examples=100)
-@given(w=WEIGHTS, name=st.sampled_from(INTS + ["fp4"]), group=st.integers(0, 7),
+@given(w=WEIGHTS, name=st.sampled_from(EXTREMES), group=st.integers(0, 7),
        scale_bits=st.integers(1, 11))
 def test_symmetric_scales(w, name, group, scale_bits):
     qm = quantize_weights(w, name, group, scale_bits=scale_bits)
     top = 2 ** scale_bits - 1 if qm.groups > 1 else 1
     assert not qm.scale_shift.any()
-    assert (qm.scale_mantissa >= 1).all() and (qm.scale_mantissa <= top).all()
+    assert (qm.scale_mantissa >= qm.datatype.has_zero).all()
+    assert (qm.scale_mantissa <= top).all()
     for n, _, q, x, step, _ in groups_of(qm, w):
         ideal = np.abs(x).max() / qm.datatype.max_abs
         assert abs(step - ideal) <= qm.channel_scale[n] * (1 if ideal < step else 0.5 + 1e-9)
-        if not x.any():
+        if not x.any() and qm.datatype.has_zero:
             assert not q.any()
     biggest = np.abs(w.astype(float)).max(axis=1) / qm.datatype.max_abs
     np.testing.assert_allclose(qm.channel_scale, np.where(biggest > 0, biggest / top, 1),
@@ -104,7 +112,7 @@ def test_ternary_is_absmean():
 
 
 @settings(deadline=None, max_examples=150)
-@given(w=WEIGHTS, name=st.sampled_from(NAMES))
+@given(w=WEIGHTS, name=st.sampled_from(LOW))
 def test_idempotent(w, name):
     """What was quantized quantizes to itself, once the greatest code is in use."""
     w[:, 0] = -np.abs(w).max(axis=1)
@@ -117,7 +125,7 @@ def test_idempotent(w, name):
 
 
 @settings(deadline=None, max_examples=150)
-@given(name=st.sampled_from(NAMES), group=st.integers(1, 7), seed=st.integers(0, 2**32 - 1))
+@given(name=st.sampled_from(LOW), group=st.integers(1, 7), seed=st.integers(0, 2**32 - 1))
 def test_idempotent_in_groups(name, group, seed):
     rng = np.random.default_rng(seed)
     w = np.clip(rng.normal(size=(3, 14)), -3, 3)
@@ -135,15 +143,16 @@ def test_idempotent_in_groups(name, group, seed):
                                    once.dequantize(), rtol=1e-12)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in POSITS])
 @pytest.mark.parametrize("group", [0, 1, 4])
 def test_codebook_multiples_are_kept_exactly(name, group):
     """Matrices of codes times a power of two come back as they were."""
     dt = datatype(name)
     rng = np.random.default_rng(seed=3)
     values = rng.choice(dt.decode(dt.codes), (6, 8))
-    if dt.has_zero:
-        values[:, ::max(group, 1)] = dt.wmin  # every group holds the extreme
+    if name != "int1":
+        extreme = dt.wmin if dt.wmin == -dt.max_abs else dt.wmax
+        values[:, ::max(group, 1)] = extreme  # every group holds it
     if name == "ternary":
         values[:] = np.where(values == 0, 1, values)
     w = values / 8
@@ -190,7 +199,7 @@ def test_all_zero(name, asymmetric):
         return
     qm = quantize_weights(np.zeros((2, 5)), name, 2, asymmetric)
     assert not qm.dequantize().any()
-    assert (qm.scale_mantissa == (0 if name == "int1" else 1)).all()
+    assert (qm.scale_mantissa == datatype(name).has_zero).all()
     assert (qm.channel_scale == 1).all()
     w = np.ones((1, 4))
     w[:, 2:] = 0  # one zero group beside another
@@ -205,7 +214,7 @@ def test_ragged_last_group_is_quantized_as_if_alone(name):
     alone = quantize_weights(w[:, 4:], name)
     ideal = ragged.scale[:, 1] * ragged.channel_scale
     assert (np.abs(ideal - alone.channel_scale) <= ragged.channel_scale / 2 + 1e-12).all()
-    if name != "int1":
+    if ragged.datatype.has_zero:
         assert not ragged.weights[:, 7].any()
 
 
@@ -216,7 +225,7 @@ def test_ragged_asymmetric_range_ignores_the_padding(name):
     assert np.abs(qm.dequantize() - w).max() < 0.7 / (2 ** qm.datatype.bits - 1) + 0.01
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", LOW)
 def test_one_weight(name):
     for group in (0, 1, 16):
         qm = quantize_weights([[-0.375]], name, group)
@@ -230,13 +239,12 @@ def test_whole_channel_has_mantissa_one():
 
 
 @pytest.mark.parametrize("tiny", [1e-45, 1e-250, 5e-324])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", LOW)
 def test_tiny_weights(name, tiny):
     """Subnormal floats are weights like others; below every float32 they are zero."""
     w = np.array([[tiny, -tiny, tiny, -tiny]])
     expected = w if tiny > 1e-200 else np.zeros_like(w)
-    if name not in ("int1", "ternary", "fp4"):  # a positive maximum clips
-        expected = expected * [[qm_top(name), 1] * 2]
+    expected = expected * [[qm_top(name), 1] * 2]  # a positive maximum may clip
     np.testing.assert_allclose(quantize_weights(w, name, 2).dequantize(), expected, rtol=1e-9)
 
 
@@ -268,6 +276,9 @@ def test_weights_must_be_finite(bad):
     (dict(dtype="int1", asymmetric=True), "needs int2...int8, not int1"),
     (dict(dtype="ternary", asymmetric=True), "needs int2...int8, not ternary"),
     (dict(dtype="fp4", asymmetric=True), "needs int2...int8, not fp4"),
+    (dict(dtype="int2star", asymmetric=True), "needs int2...int8, not int2star"),
+    (dict(dtype="bcq2"), "no rule for bcq2; use quantize"),
+    (dict(dtype="bitmod4"), "no rule for bitmod4; use quantize"),
     (dict(w=np.ones((0, 4))), "both positive"),
     (dict(w=np.ones((4, 0))), "both positive"),
     (dict(w=np.ones(4)), "two dimensions, not 1"),
@@ -280,3 +291,51 @@ def test_refused_arguments(arguments, message):
 def test_complex_weights_are_refused():
     with pytest.raises(TypeError, match="must be real, not complex128"):
         quantize_weights(np.ones((2, 2), complex), "int4")
+
+
+@settings(deadline=None, max_examples=100)
+@given(w=WEIGHTS, name=st.sampled_from(NAMES), group=st.integers(0, 7), asymmetric=st.booleans(),
+       scale_bits=st.integers(1, 11))
+def test_clip_search_is_never_worse_in_any_group(w, name, group, asymmetric, scale_bits):
+    asymmetric &= name in INTS
+    errors = []
+    for clip in (False, True):
+        qm = quantize_weights(w, name, group, asymmetric, scale_bits, clip)
+        difference = np.square(qm.dequantize() - w.astype(float))
+        padded = np.pad(difference, ((0, 0), (0, qm.k - qm.k_logical)))
+        errors.append(padded.reshape(qm.n, qm.groups, -1).sum(axis=2))
+    assert (errors[1] <= errors[0] * (1 + 1e-9)).all()
+
+
+@pytest.mark.parametrize("name, gain", [("int3", 0.3), ("int4", 0.2), ("fp4", 0.3), ("nf4", 0.3),
+                                        ("int2star", 2), ("ternary", 0.3)])
+@pytest.mark.parametrize("group", [0, 64])
+def test_clip_search_gains(name, gain, group):
+    """In dB, on normal weights."""
+    w = np.random.default_rng(seed=9).normal(size=(32, 256))
+    assert (quantize_weights(w, name, group, clip_search=True).sqnr_db(w)
+            > quantize_weights(w, name, group).sqnr_db(w) + gain)
+
+
+def test_clip_search_finds_the_scale_that_fits():
+    """Steps of 1, and one weight that stretches them to 10 / 8."""
+    w = np.array([[1.0, 2, 3, 4, 5, 6, -7, -8] * 4])
+    w[0, 7] = -10
+    best = quantize_weights(w, "int4", 0, clip_search=True)
+    errors = [np.square(w - r * 1.25 * np.clip(np.rint(w / (r * 1.25)), -8, 7)).sum()
+              for r in (1, *np.arange(1.05, 1.31, 0.05), *np.arange(0.95, 0.29, -0.05))]
+    assert np.square(w - best.dequantize()).sum() == pytest.approx(min(errors))
+    assert min(errors) < errors[0]
+
+
+@pytest.mark.parametrize("name", POSITS)
+def test_posits_put_the_mean_at_one(name):
+    w = np.random.default_rng(seed=10).normal(size=(4, 256))
+    qm = quantize_weights(w, name, 64)
+    one = 2.0 ** -qm.datatype.exponent
+    mean = np.abs(w).reshape(4, 4, 64).mean(axis=2)
+    step = qm.scale * qm.channel_scale[:, None]
+    np.testing.assert_allclose(step * one, mean, rtol=0.01)
+    assert qm.sqnr_db(w) > 36
+    far = quantize_weights([[1e-6] * 999 + [-1.0]], name)  # the greatest weight is still reached
+    assert -1.05 < far.dequantize()[0, -1] < -0.95

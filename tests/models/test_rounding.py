@@ -6,6 +6,7 @@ import pytest
 
 from models.formats import DATATYPES, datatype
 from models.quantize import nearest_codes, quantize_activations, round_half_even
+from models.rounding import nearest_codes_down
 
 NAMES = list(DATATYPES)
 INTS = [f"int{b}" for b in range(2, 9)]
@@ -64,22 +65,39 @@ def test_every_value_is_its_own_nearest(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_nearest_by_search(name):
     dt = datatype(name)
-    x = np.arange(-4 * dt.max_abs - 8, 4 * dt.max_abs + 9) / 4  # all middles, and beyond the ends
-    for value, code in zip(x, nearest_codes(x, dt), strict=True):
+    if dt.max_abs <= 16:
+        x = np.arange(-4 * dt.max_abs - 8, 4 * dt.max_abs + 9) / 4  # all middles, past the ends
+    else:
+        values = np.unique(dt.decode(dt.codes))
+        middles = (values[1:] + values[:-1]) / 2
+        x = np.concatenate([values, middles, middles + 2.0**-9, middles - 2.0**-9,
+                            [-2.0**40, 2.0**40]])
+    down = nearest_codes_down(x, dt)
+    for value, code, lower in zip(x, nearest_codes(x, dt), down, strict=True):
         distance = {c: abs(dt.values[c] - value) for c in dt.codes}
         least = min(distance.values())
         values = {dt.values[c] for c, d in distance.items() if d == least}
         assert dt.values[code] in values
         if len(values) == 2:
-            assert code == 1 if name == "int1" else code % 2 == 0
+            even = min(c for c in distance if dt.values[c] == dt.values[code])
+            assert code == 1 if name == "int1" else code == even and (code % 2 == 0 or not any(
+                c % 2 == 0 for c, d in distance.items() if d == least))
+        assert dt.values[lower] == min(values)
 
 
-def test_fp4_is_the_cast_of_ml_dtypes():
-    dt = datatype("fp4")
-    x = np.concatenate([np.linspace(-8, 8, 4097), [0.25, 0.75, 1.25, 1.75, 2.5, 3.5, 5.0]])
-    expected = x.astype(ml_dtypes.float4_e2m1fn).view(np.uint8)
-    codes = nearest_codes(x * 2, dt)
-    assert np.array_equal(codes, np.where(expected == 8, 0, expected))  # -0 becomes 0
+@pytest.mark.parametrize("name, cast", [
+    ("fp4", ml_dtypes.float4_e2m1fn), ("fp6_e2m3", ml_dtypes.float6_e2m3fn),
+    ("fp6_e3m2", ml_dtypes.float6_e3m2fn), ("fp8_e4m3", ml_dtypes.float8_e4m3fn),
+    ("fp8_e5m2", ml_dtypes.float8_e5m2)])
+def test_minifloats_are_the_casts_of_ml_dtypes(name, cast):
+    dt = datatype(name)
+    values = np.unique(dt.decode(dt.codes)) * 2.0 ** dt.exponent
+    middles = (values[1:] + values[:-1]) / 2
+    x = np.concatenate([np.linspace(values[0], values[-1], 4097), values, middles])
+    expected = x.astype(cast).view(np.uint8)
+    negative_zero = 1 << dt.bits - 1
+    codes = nearest_codes(x * 2.0 ** -dt.exponent, dt)
+    assert np.array_equal(codes, np.where(expected == negative_zero, 0, expected))
 
 
 @pytest.mark.parametrize("name", INTS)

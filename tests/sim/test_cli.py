@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 import sim.fuzz
+import sim.gemm
 from hw.config import PRESETS
 from sim.__main__ import main
 from sim.cycles import CycleResult
@@ -41,7 +42,8 @@ VERIFY = ("verify", "--gemm", "3x40x9", "--weights", "int4", "--machine", "tiny"
 
 @pytest.mark.parametrize("more", [(), ("--group-size", "0"), ("--asymmetric", "--seed", "5"),
                                   ("--memory-latency", "100", "--memory-interval", "3"),
-                                  ("--activations", "int8", "--set", "fabric=ecp5")])
+                                  ("--activations", "int8", "--set", "fabric=ecp5"),
+                                  ("--pe", "serial", "--weights", "bitmod4")])
 def test_verify_as_json(command, more):
     status, out, _ = command(*VERIFY, *more, "--json")
     assert status == 0
@@ -65,13 +67,13 @@ def test_verify_as_text(command):
 
 @pytest.mark.parametrize("name", ["run", "execute_wait_tables"])
 def test_verify_fails_where_a_counter_differs(command, monkeypatch, name):
-    run_cycles = sim.fuzz.run_cycles
+    run_cycles = sim.gemm.run_cycles
 
     def wrong(*arguments):
         counters = run_cycles(*arguments).counters
         return CycleResult({**counters, name: counters[name] + 1})
 
-    monkeypatch.setattr(sim.fuzz, "run_cycles", wrong)
+    monkeypatch.setattr(sim.gemm, "run_cycles", wrong)
     status, out, _ = command(*VERIFY, "--json")
     assert status == 1
     found = json.loads(out)
@@ -143,7 +145,8 @@ def test_fuzz_names_what_differs(command, monkeypatch):
     (), ("verify",), ("bogus",), ("verify", "--gemm", "3x3"), ("verify", "--gemm", "3x0x3"),
     ("verify", "--gemm", "3x3x3x3"), ("estimate", "--gemm", "axbxc"),
     ("verify", "--gemm", "3x3x3", "--weights", "int9"), ("estimate", "--gemm", "1x1x1", "--bogus"),
-    ("verify", "--gemm", "3x3x3", "--activations", "int4"),
+    ("verify", "--gemm", "3x3x3", "--activations", "int5"),
+    ("verify", "--gemm", "3x3x3", "--pe", "fma"),
     ("verify", "--gemm", "3x3x3", "--group-size", "-1"),
     ("verify", "--gemm", "3x3x3", "--seed", "-1"), ("verify", "--gemm", "3x3x3", "--set", "rows"),
     ("fuzz", "--programs", "0"),
@@ -154,8 +157,8 @@ def test_wrong_usage(command, arguments):
 
 
 @pytest.mark.parametrize("arguments, message", [
-    # Offsets up to 128 · 2^3 of 200000 activations of 128 are beyond any int32.
-    (("verify", "--gemm", "1x200000x8", "--weights", "int8", "--asymmetric"),
+    # 900000 products of up to 128 by 128 are beyond any int32.
+    (("verify", "--gemm", "1x900000x8", "--weights", "int8", "--asymmetric"),
      f"beyond int32's {2**31 - 1}"),
     (("verify", "--gemm", "3x3x3", "--machine", "bogus"), "unknown machine 'bogus'"),
     (("estimate", "--gemm", "3x3x3", "--machine", "bogus.toml"),
@@ -163,6 +166,11 @@ def test_wrong_usage(command, arguments):
     (("verify", "--gemm", "3x3x3", "--set", "bogus=3"), "unknown machine field 'bogus'"),
     (("verify", "--gemm", "3x3x3", "--set", "rows=many"), "rows must be an integer, not 'many'"),
     (("estimate", "--gemm", "3x3x3", "--set", "rows=3"), "rows must be a power of two, not 3"),
+    (("verify", "--gemm", "3x3x3", "--weights", "bcq2", "--pe", "serial"),
+     "datatype bcq2 does not run on serial elements: each of its bit-planes has a scale"),
+    (("estimate", "--gemm", "3x3x3", "--weights", "fp6_e3m2", "--pe", "mac"),
+     "datatype fp6_e3m2 does not run on mac elements: its values reach -448…448"),
+    (("verify", "--gemm", "3x3x3", "--weights", "nowhere.toml"), "nowhere.toml cannot be read"),
     (("estimate", "--gemm", "3x3x3", "--memory-latency", "7"), "memory latency must be within"),
     (("estimate", "--gemm", "3x3x3", "--set", "weight_depth=8"), "weight_depth=8"),
     (("estimate", "--gemm", "64x512x512", "--set", "program_depth=8"), "program_depth="),
@@ -176,8 +184,8 @@ def test_errors_are_one_line(command, arguments, message):
 
 
 def test_an_overflow_names_its_bound(command):
-    _, _, err = command("verify", "--gemm", "1x200000x8", "--weights", "int8", "--asymmetric")
-    assert "tiny 1x200000x8 int8+offset" in err
+    _, _, err = command("verify", "--gemm", "1x900000x8", "--weights", "int8", "--asymmetric")
+    assert "8x900000 int8 on tiny" in err
     assert int(err.split(" reach ")[1].split(",")[0]) > 2**31 - 1
 
 

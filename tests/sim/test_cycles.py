@@ -10,7 +10,7 @@ from hw.config import PRESETS
 from hw.isa import INSTRUCTION_BYTES, Instr, Loop, Queue, Target, assemble
 from hw.kernel import Regions, gemm_program, plan_gemm
 from hw.pack import shape_spec
-from models.formats import DATATYPES
+from models.formats import DATATYPES, datatype
 from sim.cycles import CycleModel, CycleModelError, run_cycles
 from sim.estimate import estimate_gemm
 from sim.exec_cycles import Executor
@@ -30,7 +30,7 @@ def load(**values):
 
 
 def execute(**values):
-    return Instr.make("exec", **{"tiles": 1, "channels": 4, "planes0": 4, "group_tiles": 1,
+    return Instr.make("exec", **{"tiles": 1, "channels": 4, "slots0": 4, "group_tiles": 1,
                                  "first": 1, **values})
 
 
@@ -155,7 +155,7 @@ def random_program(seed, counts, steps=(4, 64, 252, 512, 1024)):
         rng.shuffle(loads)
         nodes = [*loads, execute(
             tiles=rng.choice([1, 2, 3, 9]), channels=rng.randint(4, 12), final=1,
-            planes0=rng.randint(1, 4), planes1=rng.choice([0, 0, 4]), offset=rng.randint(0, 1),
+            slots0=rng.randint(1, 4), slots1=rng.choice([0, 0, 4]), offset=rng.randint(0, 1),
             row_mode=rng.randint(0, 1), wait_w=1, wait_a=1, wait_out=1, free_w=1, free_a=1,
             signal_out=1), store(wait=1, signal=1, rows=rng.randint(1, 3),
                                  stride=rng.choice([32, 512, 1000]), beats=rng.randint(1, 24),
@@ -231,8 +231,8 @@ def test_repetition_left_out_changes_no_counter(both_ways, shape):
 def test_repetition_left_out_of_gemms(both_ways):
     for seed in range(60):
         case = random_case(seed)
-        spec = shape_spec(case.m, case.k, case.n, DATATYPES[case.datatype], case.group_size,
-                          case.asymmetric)
+        spec = shape_spec(case.machine, case.m, case.k, case.n, datatype(case.datatype),
+                          case.group_size, case.asymmetric)
         nodes = gemm_program(plan_gemm(case.machine, spec), REGIONS)
         skipped, _, full, _ = both_ways(case.machine, nodes, case.memory)
         assert skipped == full, f"seed {seed}"
@@ -242,7 +242,7 @@ def test_repetition_left_out_of_gemms(both_ways):
 @pytest.mark.parametrize("bits", [16, 128])
 def test_repetition_left_out_of_large_gemms(both_ways, shape, bits):
     machine = BOARD.replace(memory_bits=bits)
-    plan = plan_gemm(machine, shape_spec(*shape, DATATYPES["int4"], 64, False))
+    plan = plan_gemm(machine, shape_spec(machine, *shape, DATATYPES["int4"], 64, False))
     skipped, acts, full, all_acts = both_ways(machine, gemm_program(plan, REGIONS), Memory())
     assert skipped == full
     assert acts < all_acts
@@ -320,7 +320,7 @@ def test_programs_that_the_model_does_not_follow(program):
 # ---- cost -----------------------------------------------------------------------------------
 def test_memory_does_not_grow_with_tokens():
     def peak(tokens):
-        spec = shape_spec(tokens, 4096, 4096, DATATYPES["int4"], 64, False)
+        spec = shape_spec(BOARD, tokens, 4096, 4096, DATATYPES["int4"], 64, False)
         tracemalloc.start()
         try:
             estimate_gemm(BOARD, spec, Memory())

@@ -22,7 +22,7 @@ def gemm():
     rng = np.random.default_rng(3)
     qm = quantize_weights(rng.normal(size=(21, 70)), "int4", 32)
     acts = rng.integers(-128, 128, (5, 70))
-    where = layout(plan_gemm(TINY, gemm_spec(5, qm)))
+    where = layout(plan_gemm(TINY, gemm_spec(TINY, 5, qm)))
     packed = pack_weights(where.plan, qm)
     image = np.zeros(where.size, dtype=np.uint8)
     for address, data in ((0, where.code), (where.regions.weights, packed.weights),

@@ -1,0 +1,129 @@
+"""``python -m fpga``: what the machine costs on open FPGAs."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from fpga.bench_pe import CASES, LEAST_MHZ, TYPES, bench, record
+from fpga.peak import dsp_peak
+from fpga.synth import DEVICES, ToolError
+from hw.cli import ELEMENTS, write_text
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
+                  rich_markup_mode=None)
+Json = Annotated[bool, typer.Option("--json", help="Print JSON alone.")]
+Out = Annotated[Path | None, typer.Option(help="JSON file to write.")]
+Seed = Annotated[int, typer.Option(min=0, help="Of place and route.")]
+
+
+@app.callback()
+def commands() -> None:
+    """Size and speed on open FPGAs, by Yosys and nextpnr."""
+
+
+def _known(names: tuple[str, ...], value: str | None) -> str | None:
+    if value is not None and value not in names:
+        raise typer.BadParameter(f"must be one of {', '.join(names)}, not {value!r}")
+    return value
+
+
+def _device(value: str | None) -> str | None:
+    return _known(tuple(DEVICES), value)
+
+
+def _pe(value: str | None) -> str | None:
+    return _known(ELEMENTS, value)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _console() -> Console:
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 140)
+
+
+def _figure(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.1f}"
+
+
+def _print(found: dict) -> None:
+    table = Table("element", "device", "K", "logic", "carry", "RAM", "RAMW", "LUT4", "FF", "DSP",
+                  "EBR", "MHz", *TYPES)
+    for row in found["rows"]:
+        lut4, work = row["lut4"], row.get("macs_per_cycle_per_1000_lut4", {})
+        table.add_row(row["label"], row["device"], str(row["k_tile"]), *(
+            f"{lut4[kind]:,}" for kind in ("logic", "carry", "ram", "ramw", "total")),
+            f"{row['ff']:,}", str(row["dsp"]), str(row["ebr"]), f"{row['fmax_mhz']:.1f}",
+            *(_figure(work.get(kind)) for kind in TYPES))
+    console = _console()
+    console.print(table)
+    console.print("W1…W8: multiply-accumulates per cycle and 1,000 LUT4s, 8-bit activations")
+    for row in found["targets"]:
+        console.print(f"{row['element']} {row['type']}: {_figure(row['measured'])} at "
+                      f"{LEAST_MHZ} MHz or more, target {row['target']:g}: "
+                      f"{'met' if row['met'] else 'not met'}")
+    for row in found["ratios"]:
+        console.print(f"lut over {row['mac']}, {row['type']}: {row['lut']} / {row['other']} = "
+                      f"{row['ratio']}, target {row['target']:g}")
+
+
+@app.command("bench-pe")
+def bench_pe(
+    pe: Annotated[str | None, typer.Option(
+        callback=_pe, help=f"One kind of element: {', '.join(ELEMENTS)}.")] = None,
+    device: Annotated[str | None, typer.Option(
+        callback=_device, help=f"One device: {', '.join(DEVICES)}.")] = None,
+    k_tile: Annotated[int | None, typer.Option(
+        "--k-tile", min=1, help="One size, in activations.")] = None,
+    seed: Seed = 1, out: Out = None, as_json: Json = False,
+) -> None:
+    """Every processing element: LUT4s by kind, Fmax, work per cycle and 1,000 LUT4s."""
+    cases = [case for case in CASES
+             if pe in (None, case.machine.pe) and device in (None, case.device)
+             and k_tile in (None, case.machine.k_tile)]
+    if not cases:
+        raise typer.BadParameter("no element is measured with these; leave one of them out")
+    found = record(bench(cases, seed=seed, say=_say))
+    if out is not None:
+        write_text(out, json.dumps(found, indent=1) + "\n")
+    if as_json:
+        print(json.dumps(found))
+    else:
+        _print(found)
+
+
+@app.command("dsp-peak")
+def peak(seed: Seed = 1, out: Out = None, as_json: Json = False) -> None:
+    """Ternary work of the whole array as a multiple of what the chip's DSP blocks do."""
+    found = dsp_peak(seed=seed, say=_say)
+    if out is not None:
+        write_text(out, json.dumps(found, indent=1) + "\n")
+    if as_json:
+        print(json.dumps(found))
+        return
+    table = Table("figure", "value")
+    for name, value in found.items():
+        table.add_row(name.replace("_", " "), f"{value:,.2f}" if isinstance(value, float)
+                      else f"{value:,}" if isinstance(value, int) else str(value))
+    _console().print(table)
+
+
+def main() -> None:
+    """Run the command line. Exit status 2 for wrong usage, 1 for any other error, in one line."""
+    try:
+        app()
+    except (ToolError, ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
