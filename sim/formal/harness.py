@@ -4,9 +4,20 @@ from collections.abc import Iterable
 from typing import Any
 
 from amaranth.asserts import AnySeq
-from amaranth.hdl import Assert, Assume, Fragment, Module, Mux, ResetSignal, Signal, Value
+from amaranth.hdl import (
+    Assert,
+    Assume,
+    Const,
+    Fragment,
+    Module,
+    Mux,
+    ResetSignal,
+    Signal,
+    Value,
+)
+from amaranth.lib import data
 
-__all__ = ["Schedule", "after", "free", "holds", "no_reset", "past", "probe", "total"]
+__all__ = ["Probe", "Schedule", "after", "free", "holds", "no_reset", "past", "ring", "total"]
 
 
 def no_reset(m: Module) -> None:
@@ -59,17 +70,43 @@ class Probe:
         self._fragment = Fragment.get(unit, None)
         m.submodules[name] = self._fragment
 
-    def __call__(self, path: str) -> Signal:
-        *units, name = path.split(".")
+    def view(self, path: str, like: Any) -> Any:
+        """A combinational signal, seen as ``like`` is laid out."""
+        return data.View(like.shape(), self(path, domain="comb"))
+
+    def word(self, m: Module, path: str, address: Any) -> Signal:
+        """Contents of a memory at ``address``, by a read port of its own."""
+        memory = self._find(path.split("."))
+        index, read = Signal(range(memory._data.depth)), Signal(memory._data.shape)
+        m.d.comb += index.eq(address)
+        memory.read_port(domain="comb", addr=index, data=read, en=Const(1), transparent_for=())
+        return read
+
+    def _find(self, units: list[str]) -> Any:
         fragment = self._fragment
         for unit in units:
             fragment = fragment.find_subfragment(unit)
-        found = {id(signal): signal for domain, statements in fragment.statements.items()
-                 for statement in statements for signal in statement._lhs_signals()
-                 if domain != "comb" and signal.name == name}
+        return fragment
+
+    def __call__(self, path: str, domain: str = "sync") -> Signal:
+        *units, name = path.split(".")
+        fragment = self._find(units)
+        found = {id(signal): signal for statement in fragment.statements.get(domain, ())
+                 for signal in statement._lhs_signals() if signal.name == name}
         if len(found) != 1:
             raise LookupError(f"{len(found)} signals are named {path!r}, not one")
         return next(iter(found.values()))
+
+
+def ring(m: Module, probe: Probe, name: str, depth: int) -> None:
+    """What holds of the pointers of a ``SyncFIFO`` in every state it reaches."""
+    level, take, put = (probe(f"{name}.{register}" if name else register)
+                        for register in ("level", "consume", "produce"))
+    end = take + level
+    m.d.comb += [
+        Assert(level <= depth), Assert(take < depth), Assert(put < depth),
+        Assert(put == Mux(end >= depth, end - depth, end)),
+    ]
 
 
 class Schedule:

@@ -4,7 +4,7 @@ from amaranth.hdl import Assert, Assume, Module, Mux, Signal
 from amaranth.lib.fifo import SyncFIFO
 
 from hw.tokens import TokenQueue
-from sim.formal.harness import Probe, free, holds, no_reset
+from sim.formal.harness import Probe, free, holds, no_reset, ring
 
 __all__ = ["fifo", "token_queue"]
 
@@ -36,7 +36,8 @@ def fifo(depth: int) -> Module:
     word, and words leave only while there are some."""
     m = Module()
     no_reset(m)
-    m.submodules.dut = dut = SyncFIFO(width=4, depth=depth)
+    dut = SyncFIFO(width=4, depth=depth)
+    probe = Probe(m, dut)
     free(m, dut.w_data, dut.w_en, dut.r_en)
     enters, leaves = dut.w_en & dut.w_rdy, dut.r_en & dut.r_rdy
     inside = Signal(range(depth + 2))
@@ -50,6 +51,14 @@ def fifo(depth: int) -> Module:
         m.d.sync += [tracked.eq(1), word.eq(dut.w_data), ahead.eq(inside - leaves)]
     with m.If(leaves & tracked & ~gone):
         m.d.sync += [ahead.eq(ahead - 1), gone.eq(ahead == 0)]
+    level, take = probe("level"), probe("consume")
+    place = take + ahead
+    kept = probe.word(m, "storage", Mux(place >= depth, place - depth, place))
+    ring(m, probe, "", depth)
+    m.d.comb += [
+        Assert(level == inside),
+        Assert(~tracked | gone | ((ahead < inside) & (kept == word))),
+    ]
     turn = tracked & ~gone & (ahead == 0)
     m.d.comb += [
         Assert(inside <= depth, "more words than the queue holds"),
