@@ -10,7 +10,7 @@ RUN   := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES PATH="$(BIN):$
 REGRESS = $(RUN) "$(BIN)/python" -m sim regress $(if $(WAVES),--waves) $(if $(SEED),--seed $(SEED))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test sim bench lint lock clean
+.PHONY: help setup demo test sim formal bench lint lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -45,6 +45,9 @@ test: setup ## every test, then the cocotb regression
 
 sim: setup ## the cocotb regression alone (WAVES=1 keeps waves, SEED=n repeats a run)
 	@$(REGRESS)
+
+formal: setup ## prove properties of the circuits for all inputs
+	@$(RUN) "$(BIN)/python" -m sim formal
 
 bench: setup ## measure: cycles, speeds, density; tables, and JSON in build/bench
 	@mkdir -p build/bench

@@ -75,7 +75,9 @@ class LoadEngine(wiring.Component):
         head = data.View(layout, queue.r_data)
         acts = head.target == Target.ACTS
         token = Mux(acts, self.ready_a, self.ready_w) | ~head.wait
-        address, remaining, length = Signal(32), Signal(24), Signal(9)
+        address = Signal(32)
+        remaining = Signal(24)
+        length = Signal(9)
         entry = Signal(pending_layout)
         m.d.comb += [entry[name].eq(head[name]) for name in
                      ("sram", "beats", "target", "broadcast", "signal")]

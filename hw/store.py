@@ -62,9 +62,13 @@ class StoreEngine(wiring.Component):
             self.quiet.eq((outstanding == 0) & ~self.awvalid),
         ]
 
-        row_address, address = Signal(32), Signal(32)
-        stride, rows = Signal(32), Signal(8)
-        beats, remaining, length = Signal(16), Signal(16), Signal(9)
+        row_address = Signal(32)
+        address = Signal(32)
+        stride = Signal(32)
+        rows = Signal(8)
+        beats = Signal(16)
+        remaining = Signal(16)
+        length = Signal(9)
         signal = Signal()
         end_of_row, end = Signal(), Signal()
         m.d.comb += [
@@ -117,7 +121,8 @@ class StoreEngine(wiring.Component):
         parts = config.out_word_bits // config.memory_bits
         part_bits = parts.bit_length() - 1
         row, index = Signal(8), Signal(16)
-        reading, part = Signal(), Signal(range(max(parts, 2)))
+        reading = Signal()
+        part = Signal(range(max(parts, 2)))
         end_of_row = index == job.beats - 1
         go = Signal()
         m.d.comb += [

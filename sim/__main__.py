@@ -19,6 +19,8 @@ from models.formats import DATATYPES, MIXTURES, datatype
 from sim.bench import run_bench
 from sim.cycles import CycleModelError
 from sim.estimate import estimate_gemm, shape_spec
+from sim.formal.catalog import PROOFS
+from sim.formal.run import FormalError, prove_all
 from sim.fuzz import MACHINES, Case, compare, random_case
 from sim.matrix import check as check_matrix
 from sim.memory import Memory
@@ -210,10 +212,50 @@ def bench(out: Annotated[Path | None, typer.Option(help="JSON file to write.")] 
     run_bench(out, as_json, _say)
 
 
+@app.command()
+def formal(names: Annotated[list[str] | None, typer.Argument(
+               metavar="[NAME]...", help="Which proofs; all without a name.")] = None,
+           show: Annotated[bool, typer.Option("--list", help="List the proofs.")] = False,
+           keep: Annotated[Path | None, typer.Option(
+               metavar="DIR", help="Folder for the files of failed proofs.")] = None,
+           jobs: Annotated[int, typer.Option(min=1, help="Proofs at a time.")] = 2,
+           as_json: Json = False) -> None:
+    """Prove properties of the circuits for all inputs. Exit status 1 if one does not hold."""
+    unknown = [name for name in names or () if name not in PROOFS]
+    if unknown:
+        raise typer.BadParameter(f"unknown proof {unknown[0]!r}; known: {', '.join(PROOFS)}")
+    chosen = [PROOFS[name] for name in names or PROOFS]
+    if show:
+        for proof in chosen:
+            print(f"{proof.name}: {proof.text}")
+        return
+    found = prove_all(chosen, jobs=jobs, keep=keep, said=lambda one: _say(
+        f"{one.proof.name}: {'PASS' if one.passed else 'FAIL'} ({one.seconds:.1f} s)"))
+    if as_json:
+        print(json.dumps([one.to_dict() for one in found]))
+    else:
+        console = Console(highlight=False)
+        table = Table("proof", "property", "method", "depth", "seconds", "result")
+        for one in found:
+            table.add_row(one.proof.name, one.proof.text, one.proof.method, str(one.proof.depth),
+                          f"{one.seconds:.1f}", "PASS" if one.passed else "FAIL",
+                          style="" if one.passed else "bold red")
+        console.print(table)
+        for one in found:
+            for failure in one.failures:
+                console.print(f"{one.proof.name}: {failure}", soft_wrap=True)
+            if not one.passed:
+                console.print(f"{one.proof.name}: counterexample in {one.trace}" if one.trace else
+                              f"{one.proof.name}: --keep DIR keeps the counterexample",
+                              soft_wrap=True)
+    if not all(one.passed for one in found):
+        raise typer.Exit(1)
+
+
 def main() -> None:
     try:
         app()
-    except (MachineError, PlanError, ProgramError, SimulationError, CycleModelError, ValueError,
+    except (MachineError, PlanError, ProgramError, SimulationError, CycleModelError, FormalError, ValueError,
             OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from None

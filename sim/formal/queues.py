@@ -1,0 +1,70 @@
+"""Queues: of tokens, of instructions, of words."""
+
+from amaranth.hdl import Assert, Assume, Module, Mux, Signal
+from amaranth.lib.fifo import SyncFIFO
+
+from hw.tokens import TokenQueue
+from sim.formal.harness import Probe, free, holds, no_reset, ring
+
+__all__ = ["fifo", "token_queue"]
+
+TOKEN_LIMIT = 255
+
+
+def token_queue() -> Module:
+    """A count kept beside the queue; assumed: a token is taken only while ``ready``, and no more
+    than 255 are ever there."""
+    m = Module()
+    no_reset(m)
+    dut = TokenQueue()
+    probe = Probe(m, dut)
+    free(m, dut.give, dut.credit, dut.credit_valid, dut.take)
+    count, following = Signal(10), Signal(11)
+    m.d.comb += following.eq(count + dut.give + Mux(dut.credit_valid, dut.credit, 0) - dut.take)
+    m.d.sync += count.eq(following)
+    m.d.comb += [
+        Assume(~dut.take | dut.ready), Assume(following <= TOKEN_LIMIT),
+        Assert(count <= TOKEN_LIMIT, "more than 255 tokens"),
+        Assert(dut.ready == (count != 0), "ready without a token, or a token not ready"),
+        Assert(probe("count") == count, "tokens lost or doubled"),
+    ]
+    return m
+
+
+def fifo(depth: int) -> Module:
+    """One word, entered at any time, is followed through the queue: what leaves in its turn is that
+    word, and words leave only while there are some."""
+    m = Module()
+    no_reset(m)
+    dut = SyncFIFO(width=4, depth=depth)
+    probe = Probe(m, dut)
+    free(m, dut.w_data, dut.w_en, dut.r_en)
+    enters, leaves = dut.w_en & dut.w_rdy, dut.r_en & dut.r_rdy
+    inside = Signal(range(depth + 2))
+    m.d.sync += inside.eq(inside + enters - leaves)
+
+    mark = Signal()
+    free(m, mark)
+    tracked, gone = Signal(), Signal()
+    word, ahead = Signal(4), Signal(range(depth + 1))
+    with m.If(enters & mark & ~tracked):
+        m.d.sync += [tracked.eq(1), word.eq(dut.w_data), ahead.eq(inside - leaves)]
+    with m.If(leaves & tracked & ~gone):
+        m.d.sync += [ahead.eq(ahead - 1), gone.eq(ahead == 0)]
+    level, take = probe("level"), probe("consume")
+    place = take + ahead
+    kept = probe.word(m, "storage", Mux(place >= depth, place - depth, place))
+    ring(m, probe, "", depth)
+    m.d.comb += [
+        Assert(level == inside),
+        Assert(~tracked | gone | ((ahead < inside) & (kept == word))),
+    ]
+    turn = tracked & ~gone & (ahead == 0)
+    m.d.comb += [
+        Assert(inside <= depth, "more words than the queue holds"),
+        Assert(dut.r_rdy == (inside != 0), "a word offered that is not there, or not offered"),
+        Assert(dut.w_rdy == (inside != depth), "room where there is none, or room not offered"),
+        Assert(~turn | (dut.r_rdy & (dut.r_data == word)), "a word was lost, doubled or overtaken"),
+    ]
+    holds(m, dut.r_rdy, dut.r_en, dut.r_data, name="a word of the queue")
+    return m
