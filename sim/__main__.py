@@ -255,8 +255,8 @@ def formal(names: Annotated[list[str] | None, typer.Argument(
 def main() -> None:
     try:
         app()
-    except (MachineError, PlanError, ProgramError, SimulationError, CycleModelError, FormalError, ValueError,
-            OSError) as error:
+    except (MachineError, PlanError, ProgramError, SimulationError, CycleModelError, FormalError,
+            ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from None
 

@@ -119,8 +119,8 @@ def lut_digit(config: Machine, planes: int, act_bits: int) -> Module:
     pairs = [(1, -1, 0, 0), (1, 1, 0, 0), (0, 0, 1, -1), (0, 0, 1, 1)]
     whole = [(1, *(1 if x >> i & 1 else -1 for i in (2, 1, 0))) for x in range(8)]
     entries = pairs if config.table == "mux" else whole
-    for x, signs in enumerate(entries):
-        values = [_fit(total(s * a for s, a in zip(signs, acts[4 * t:4 * t + 4][::-1],
+    for x, row_signs in enumerate(entries):
+        values = [_fit(total(s * a for s, a in zip(row_signs, acts[4 * t:4 * t + 4][::-1],
                                                    strict=True)), config.table_bits)
                   for t in range(config.tables)]
         fill.put(1 + x, w_step=1, w_addr=Cat(Const(x, 3), bank), w_data=Cat(values))
@@ -143,7 +143,9 @@ def lut_digit(config: Machine, planes: int, act_bits: int) -> Module:
         run.slot(cycle, Cat(word), last=p == 0)
         if config.table == "lutram":
             plan.put(cycle + 1, bank_i=bank)
-        plan.put(cycle + dut.v_latency, sub_i=int(p == 0), **({} if p else {"sigma_i": total(acts)}))
+        plan.put(cycle + dut.v_latency, sub_i=int(p == 0))
+        if p == 0:
+            plan.put(cycle + dut.v_latency, sigma_i=total(acts))
         plain = complements(signs, root=False)
         error = 2 * error + Mux(signs[0], -1 - plain, plain - int(p == 0))
     fill.drive(m, run.now)

@@ -69,7 +69,9 @@ def test_an_entry_of_a_ternary_table_by_its_number():
 
 
 def test_a_port_is_scheduled_once_per_cycle():
-    plan = Schedule(LoadEngine(Machine()), ())
+    engine = LoadEngine(Machine())
+    engine.elaborate(None)._MustUse__silence = True
+    plan = Schedule(engine, ())
     plan.put(3, stop=1)
     with pytest.raises(ValueError, match="port stop is scheduled twice in cycle 3"):
         plan.put(3, stop=0)
