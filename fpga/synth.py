@@ -18,6 +18,9 @@ from models.fetch import cache_dir
 __all__ = ["DEVICES", "Device", "ToolError", "Usage", "measure_verilog"]
 
 
+TIMEOUT = 1800  # seconds for one tool
+
+
 class ToolError(RuntimeError):
     """A tool is missing or failed. One line, for people."""
 
@@ -70,7 +73,11 @@ def _find(tool: str) -> str:
 
 
 def _run(folder: Path, tool: str, *arguments: str) -> None:
-    done = subprocess.run([_find(tool), *arguments], cwd=folder, capture_output=True, text=True)
+    try:
+        done = subprocess.run([_find(tool), *arguments], cwd=folder, capture_output=True,
+                              text=True, timeout=TIMEOUT)
+    except subprocess.TimeoutExpired:
+        raise ToolError(f"{tool} took more than {TIMEOUT} s; measure a smaller unit") from None
     if done.returncode:
         last = (done.stderr.strip() or done.stdout.strip()).splitlines()
         errors = [line for line in last if "ERROR" in line] or last[-1:] or ["no message"]
