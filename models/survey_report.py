@@ -168,10 +168,11 @@ def _label(axes: Any, rows: Sequence[dict[str, Any]], line: float | None) -> Non
         y = axes.transData.transform((0, line))[1]
         taken.append(Bbox.from_bounds(inside.x0, y - 1, inside.width, 2))
     places = [(radius * math.cos(math.radians(angle)), radius * math.sin(math.radians(angle)))
-              for radius in range(6, 120, 9)
+              for radius in (6, *range(18, 140, 9))
               for angle in (0, 180, 30, 150, -30, -150, 55, 125, -55, -125, 80, 100, -80, -100)]
-    for row in sorted(rows, key=lambda r: (r["bits"], r["float"])):
-        for right, up in places:
+    left = sorted(rows, key=lambda r: (r["bits"], r["float"]))
+    for right, up in places:  # nearest places first, for all: who is alone gets the one beside it
+        for row in list(left):
             note = axes.annotate(
                 row["weights"], (row["bits"], row["float"]), (right, up), fontsize=8,
                 textcoords="offset points", ha="left" if right > 0 else "right", va="center",
@@ -182,5 +183,6 @@ def _label(axes: Any, rows: Sequence[dict[str, Any]], line: float | None) -> Non
             if inside.containsx(box.x0) and inside.containsx(box.x1) and inside.containsy(
                     box.y0) and not any(box.overlaps(other) for other in taken):
                 taken.append(box)
-                break
-            note.remove()
+                left.remove(row)
+            else:
+                note.remove()
