@@ -4,12 +4,11 @@ import dataclasses
 import json
 
 import pytest
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Fragment, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.config import Machine
-from hw.load import LoadEngine
 from hw.tables import TableFiller
 from sim.formal import fill, queues
 from sim.formal.catalog import PROOFS
@@ -69,12 +68,12 @@ def test_an_entry_of_a_ternary_table_by_its_number():
 
 
 def test_a_port_is_scheduled_once_per_cycle():
-    engine = LoadEngine(Machine())
-    engine.elaborate(None)._MustUse__silence = True
-    plan = Schedule(engine, ())
-    plan.put(3, stop=1)
-    with pytest.raises(ValueError, match="port stop is scheduled twice in cycle 3"):
-        plan.put(3, stop=0)
+    unit = LosesTokens()
+    Fragment.get(unit, None)
+    plan = Schedule(unit, ())
+    plan.put(3, take=1)
+    with pytest.raises(ValueError, match="port take is scheduled twice in cycle 3"):
+        plan.put(3, take=0)
 
 
 def test_list(command):  # noqa: F811
