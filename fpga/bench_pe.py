@@ -134,6 +134,8 @@ def targets(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     fast = [row for row in rows if row["fmax_mhz"] >= LEAST_MHZ]
     found = []
     for label, kind, target in TARGETS:
+        if not any((row["label"], row["device"]) == (label, "ecp5") for row in rows):
+            continue  # not measured this time
         best = _best(fast, label.__eq__, kind)
         value = best["macs_per_cycle_per_1000_lut4"][kind] if best else None
         found.append({"element": label, "type": kind, "target": target, "measured": value,
