@@ -13,6 +13,7 @@ from models.fetch import model_path
 from models.gguf_model import GgufModel
 from models.llama import Llama, LlamaConfig
 from models.perplexity import windows
+from models.rounding import finite
 
 __all__ = ["Decoder", "encoder_layers"]
 
@@ -35,6 +36,8 @@ class Decoder:
         self.matrices = [name.removesuffix(".weight") for name in file.matrices()]
         self.windows = windows(file.tokenizer().encode(text.read_text(encoding="utf-8")), count)
         Llama(self.config, self.weights)  # names a missing tensor
+        for name, weights in self.layers.items():
+            finite(f"{name}: weights", weights)
 
     @property
     def layers(self) -> Weights:
