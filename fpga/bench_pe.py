@@ -146,7 +146,9 @@ def targets(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def ratios(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Density of ``lut`` over that of every ``mac`` in fabric, each at its best size."""
+    """Density of ``lut`` over that of every ``mac`` in fabric, each at the best of its sizes that
+    run at 150 MHz or more."""
+    rows = [row for row in rows if row["fmax_mhz"] >= LEAST_MHZ]
     found = []
     for kind, target in (("W4", 5.0), ("W2", 2.5)):
         ours = _best(rows, "lut".__eq__, kind)
