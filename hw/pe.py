@@ -5,9 +5,9 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from .adders import adders_for
-from .fabric import PsumMemory
 from .lookup import PairTable, RamTable, shared_layout
 from .multiplier import multiplier_for, multiplier_latency
+from .stationary import back_half
 
 
 class LutPE(wiring.Component):
@@ -165,18 +165,7 @@ class LutPE(wiring.Component):
         with m.Elif(self.acc_en_i):
             m.d.sync += acc.eq(total)
 
-        m.submodules.multiplier = multiplier = multiplier_for(config)
-        m.submodules.psums = psums = PsumMemory(config)
-        result = Signal(signed(config.psum_bits), reset_less=True)
-        m.d.comb += [
-            multiplier.a.eq(total), multiplier.load.eq(last), multiplier.b.eq(self.mult_i),
-            psums.r_addr.eq(self.raddr_i),
-            psums.w_en.eq(self.we_i), psums.w_addr.eq(self.waddr_i), psums.w_data.eq(result),
-            self.result_o.eq(result),
-        ]
-        with m.If(self.emit_i):
-            m.d.sync += result.eq(adders.psum(psums.r_data, multiplier.p, self.first_i))
-
+        back_half(m, self, multiplier_for(config), total, last, adders.psum)
         return m
 
     def _table(self, m, t, x, inv):

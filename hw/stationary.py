@@ -1,5 +1,5 @@
-"""What elements with stationary activations have in common: their ports, and what lies behind a
-digit's sum."""
+"""What elements have in common: the ports of those that hold activations in registers, and, of all,
+what lies behind a digit's sum."""
 
 from amaranth import *
 from amaranth.lib import data
