@@ -5,6 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.axi import AXI4_LITE_PORTS
+from hw.counters import Counters
 
 __all__ = ["Control", "Registers", "Status", "COUNTERS", "MAGIC"]
 
@@ -66,7 +67,7 @@ class Control(wiring.Component):
         busy, done, error = Signal(), Signal(), Signal(4)
         resetting = Signal()
         program, length = Signal(32), Signal(32)
-        counters = [Signal(32, name=name) for name in COUNTER_NAMES]
+        m.submodules.counters = counters = Counters(len(COUNTER_NAMES))
 
         write, address, value = Signal(), Signal(8), Signal(32)
         m.d.comb += [
@@ -90,7 +91,8 @@ class Control(wiring.Component):
                     with m.If(value[1]):
                         m.d.sync += resetting.eq(1)
                     with m.Elif(value[0] & ~busy & ~resetting & (error == 0)):
-                        m.d.sync += [done.eq(0), *(counter.eq(0) for counter in counters)]
+                        m.d.comb += counters.clear.eq(1)
+                        m.d.sync += done.eq(0)
                         with m.If(bad_length):
                             m.d.sync += error.eq(4)
                         with m.Else():
@@ -98,8 +100,7 @@ class Control(wiring.Component):
                             m.d.sync += busy.eq(1)
 
         with m.If(busy & (error == 0)):
-            m.d.sync += [counter.eq(counter + event) for counter, event in
-                         zip(counters, (1, self.running, *self.events), strict=True)]
+            m.d.comb += counters.events.eq(Cat(1, self.running, self.events))
         with m.If(self.done):
             m.d.sync += [busy.eq(0), done.eq(1)]
         for code, event in ((1, self.error_unknown), (2, self.error_read),
@@ -113,20 +114,29 @@ class Control(wiring.Component):
             m.d.sync += [resetting.eq(0), busy.eq(0), done.eq(0), error.eq(0)]
 
         status = Cat(busy, done, (error != 0) & ~busy, Const(0, 5), error)
-        self._read(m, {
+        self._read(m, counters, {
             Registers.MAGIC: Const(MAGIC, 32), Registers.IDENTITY: Const(config.identity(), 32),
             Registers.STATUS: status, Registers.PROGRAM: program, Registers.LENGTH: length,
             Registers.VERSION: Const(VERSION, 32),
-            **{Registers.COUNTERS + 4 * i: counter for i, counter in enumerate(counters)},
         })
         return m
 
-    def _read(self, m, values):
-        m.d.comb += self.arready.eq(self.arvalid & ~self.rvalid)
+    def _read(self, m, counters, values):
+        """A register is read in the next cycle; a counter waits for its turn."""
+        number = self.araddr[2:6]
+        counter, known = Signal(), Signal()
+        m.d.comb += [
+            counter.eq(self.araddr[6:] == Registers.COUNTERS >> 6),
+            known.eq((self.araddr[:2] == 0) & (number < len(COUNTER_NAMES))),
+            self.arready.eq(self.arvalid & ~self.rvalid
+                            & (~counter | ~known | (counters.index == number))),
+        ]
         with m.If(self.rready):
             m.d.sync += self.rvalid.eq(0)
         with m.If(self.arready):
             m.d.sync += [self.rvalid.eq(1), self.rdata.eq(0)]
+            with m.If(counter & known):
+                m.d.sync += self.rdata.eq(counters.value)
             with m.Switch(self.araddr):
                 for address, value in values.items():
                     with m.Case(address):

@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.axi import instruction_layout
 from hw.isa import (
+    FIELDS_AT,
     INSTRUCTION_BITS,
     INSTRUCTION_BYTES,
     LOOP_DEPTH,
@@ -18,18 +19,27 @@ from hw.isa import (
 )
 from hw.load import PROGRAM_TARGET
 
-__all__ = ["Dispatcher", "DISPATCH_CYCLES", "ENGINES"]
+__all__ = ["Dispatcher", "DISPATCH_CYCLES", "ENGINES", "dispatch_cycles"]
 
-DISPATCH_CYCLES = 3   # read, operands, issue: cycles per instruction that finds its queue free
+DISPATCH_CYCLES = 3   # read, decode, issue
 ENGINES = ("load", "exec", "store")
+ADDRESS_BITS = max(op.slot_bits * len(op.addresses) for op in OPS.values())
+
+
+def dispatch_cycles(op):
+    """Cycles of instruction ``op`` that finds its engine's queue free: one more per address."""
+    return DISPATCH_CYCLES + len(OPS[op].addresses)
 
 
 class Dispatcher(wiring.Component):
     """Runs one program from ``start`` to ``halt``.
 
     The program comes into the program buffer as one load of ``length`` instructions from
-    ``address``. Then every instruction takes 3 cycles, longer while its engine's queue is full.
-    After ``halt`` the dispatcher waits for ``engines_idle`` and raises ``done``.
+    ``address``. Then every instruction takes :func:`dispatch_cycles`, longer while its engine's
+    queue is full. After ``halt`` the dispatcher waits for ``engines_idle`` and raises ``done``.
+
+    One adder serves all addresses: the instruction's address slots turn round once, and each
+    passes the adder with its register.
 
     Members
     -------
@@ -75,21 +85,16 @@ class Dispatcher(wiring.Component):
 
         pc = Signal(range(config.program_depth))
         word = Signal(INSTRUCTION_BITS)
+        left = Signal(range(8))     # addresses to come
         m.d.comb += read.addr.eq(pc)
-        registers = Array(Signal(32, name=f"r{i}") for i in range(REGISTERS))
-        fetch = Signal(instruction_layout("load"))
-        m.d.comb += [fetch.dram.eq(self.address), fetch.target.eq(PROGRAM_TARGET),
-                     fetch.beats.eq(self.length * (INSTRUCTION_BYTES // config.beat_bytes))]
-        resolved = {name: Signal(instruction_layout(name), name=f"{name}_resolved")
-                    for name in ENGINES}
-        fetching = Signal()
-        m.d.comb += [self.load.eq(Mux(fetching, fetch, resolved["load"])),
-                     self.exec.eq(resolved["exec"]), self.store.eq(resolved["store"])]
+        fetching, turning = Signal(), Signal()
+        self._instructions(m, word, fetching)
+        total, add = self._registers(m, word, read.data, turning)
 
         with m.FSM() as fsm:
             with m.State("IDLE"):
                 with m.If(self.start):
-                    m.d.sync += [pc.eq(0), *(register.eq(0) for register in registers)]
+                    m.d.sync += pc.eq(0)
                     m.next = "FETCH"
             with m.State("FETCH"):
                 m.d.comb += [fetching.eq(1), self.load_valid.eq(1)]
@@ -100,36 +105,81 @@ class Dispatcher(wiring.Component):
                     m.next = "READ"
             with m.State("READ"):
                 with m.If(~self.stop):
-                    m.next = "OPERANDS"
-            with m.State("OPERANDS"):
-                self._resolve(m, read.data, registers, resolved)
+                    m.next = "DECODE"
+            with m.State("DECODE"):
                 m.d.sync += word.eq(read.data)
                 m.next = "ISSUE"
+                with m.Switch(read.data[:OPCODE_BITS]):
+                    for name in ENGINES:
+                        with m.Case(OPS[name].code):
+                            m.d.sync += left.eq(len(OPS[name].addresses))
+                            m.next = "ADDRESS"
+            with m.State("ADDRESS"):
+                m.d.comb += turning.eq(1)
+                self._turn(m, word, total)
+                m.d.sync += left.eq(left - 1)
+                with m.If(left == 1):
+                    m.next = "ISSUE"
             with m.State("ISSUE"):
-                self._issue(m, pc, word, registers)
+                self._issue(m, pc, word, add)
             with m.State("DRAIN"):
                 with m.If(self.engines_idle):
                     m.d.comb += self.done.eq(1)
                     m.next = "IDLE"
             with m.State("STUCK"):
                 pass  # after an unknown opcode, until reset
-        m.d.comb += self.running.eq(fsm.ongoing("READ") | fsm.ongoing("OPERANDS")
-                                    | fsm.ongoing("ISSUE") | fsm.ongoing("DRAIN"))
+        m.d.comb += self.running.eq(~(fsm.ongoing("IDLE") | fsm.ongoing("FETCH")
+                                      | fsm.ongoing("FETCHING") | fsm.ongoing("STUCK")))
         return m
 
-    def _resolve(self, m, raw, registers, resolved):
-        """Add address registers to the fields that name one."""
-        for name, target in resolved.items():
-            layout = OPS[name].layout
+    def _instructions(self, m, word, fetching):
+        """``word``, as each engine reads it; for ``load``, the fetch of the program instead."""
+        fetch = {"dram": self.address, "target": PROGRAM_TARGET,
+                 "beats": self.length * (INSTRUCTION_BYTES // self._config.beat_bytes)}
+        fields = {name: {field: word[at:at + bits] for field, (at, bits) in
+                         OPS[name].layout.items()} for name in ENGINES}
+        for name in ENGINES:
             for field in OPS[name].fields:
-                at, bits = layout[field.name]
-                value = raw[at:at + bits]
-                if field.base:
-                    reg = layout[field.name + "_reg"][0]
-                    value = value + registers[raw[reg:reg + REGISTER_BITS]]
-                m.d.sync += target[field.name].eq(value)
+                value = fields[name][field.name]
+                if name == "load":
+                    value = Mux(fetching, fetch.get(field.name, 0), value)
+                m.d.comb += getattr(self, name)[field.name].eq(value)
 
-    def _issue(self, m, pc, word, registers):
+    def _registers(self, m, word, raw, turning):
+        """Address registers in a memory. Returns the sum of the first address slot and its
+        register, and a signal that writes it back to that register."""
+        m.submodules.registers = memory = Memory(shape=32, depth=REGISTERS, init=[])
+        write, read = memory.write_port(), memory.read_port()
+        written = Signal(REGISTERS)     # since the start; others are zero, and so is register 0
+        known, add = Signal(), Signal()
+        total = Signal(32)
+        number, address = Signal(REGISTER_BITS), Signal(REGISTER_BITS)
+        m.d.sync += known.eq(written.bit_select(address, 1))
+        m.d.comb += [
+            number.eq(word[OPCODE_BITS:]), read.addr.eq(address),
+            address.eq(Mux(turning, word[OPCODE_BITS + REGISTER_BITS:], raw[OPCODE_BITS:])),
+            total.eq(word[FIELDS_AT:FIELDS_AT + 32] + Mux(known, read.data, 0)),
+            write.addr.eq(number), write.data.eq(total), write.en.eq(add),
+        ]
+        with m.If(self.start):
+            m.d.sync += written.eq(0)
+        with m.Elif(add & (number != 0)):
+            m.d.sync += written.bit_select(number, 1).eq(1)
+        return total, add
+
+    @staticmethod
+    def _turn(m, word, total):
+        """The next register number and the next address slot come first; the sum goes last."""
+        m.d.sync += word[OPCODE_BITS:FIELDS_AT - REGISTER_BITS].eq(
+            word[OPCODE_BITS + REGISTER_BITS:FIELDS_AT])
+        with m.Switch(word[:OPCODE_BITS]):
+            for name in ENGINES:
+                bits, count = OPS[name].slot_bits, len(OPS[name].addresses)
+                slots = word[FIELDS_AT:FIELDS_AT + bits * count]
+                with m.Case(OPS[name].code):
+                    m.d.sync += slots.eq(Cat(slots[bits:], total[:bits]))
+
+    def _issue(self, m, pc, word, add):
         def part(op, name):
             at, bits = OPS[op].layout[name]
             return word[at:at + bits]
@@ -160,9 +210,7 @@ class Dispatcher(wiring.Component):
                     m.d.sync += counts[top].eq(counts[top] - 1)
                     advance(starts[top])
             with m.Case(OPS["add"].code):
-                reg = part("add", "reg")
-                with m.If(reg != 0):
-                    m.d.sync += registers[reg].eq(registers[reg] + part("add", "value"))
+                m.d.comb += add.eq(1)
                 advance()
             with m.Case(OPS["credit"].code):
                 m.d.comb += [self.credit_valid.eq(1),

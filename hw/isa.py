@@ -1,10 +1,11 @@
 """The instruction table: hardware, assembler, disassembler, cycle model and docs read this file.
 
-An instruction is 256 bits, little-endian in memory; the opcode is bits 0…3, fields follow from
-bit 4 in the order listed, least significant first. A field with ``base`` set is an address: the
-next 4 bits name the address register added to it when the instruction is dispatched. Register 0
-is always zero. Registers start at zero and change by ``add`` only; addresses of on-chip buffers
-wrap at the buffer's depth.
+An instruction is 256 bits, little-endian in memory; the opcode is bits 0…3. A field with ``base``
+set is an address, to which an address register is added when the instruction is dispatched: bits
+4…7 name the register of the first address, the next 4 bits that of the second, and so on. From bit
+24 on follow the addresses, each in a slot of 16 bits, or of 32 if one of them needs more; then the
+other fields in the order listed, least significant first. Register 0 is always zero. Registers
+start at zero and change by ``add`` only; addresses of on-chip buffers wrap at the buffer's depth.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,6 +20,7 @@ INSTRUCTION_BYTES = INSTRUCTION_BITS // 8
 OPCODE_BITS = 4
 REGISTERS = 16
 REGISTER_BITS = 4
+FIELDS_AT = 24          # first bit after the opcode and the register numbers
 LOOP_DEPTH = 4
 DIGITS = 4              # of a weight, at most
 
@@ -47,7 +49,8 @@ class Field:
     name: str
     bits: int
     doc: str
-    base: bool = False
+    base: bool = False       # an address, to which a register is added
+    register: bool = False   # the number of a register
 
 
 @dataclass(frozen=True)
@@ -59,15 +62,27 @@ class Op:
     layout: dict[str, tuple[int, int]] = field(init=False)  # name -> (first bit, width)
 
     def __post_init__(self) -> None:
-        layout, at = {}, OPCODE_BITS
-        for item in self.fields:
+        numbers = [item.name + "_reg" if item.base else item.name for item in self.fields
+                   if item.base or item.register]
+        layout = {name: (OPCODE_BITS + REGISTER_BITS * index, REGISTER_BITS)
+                  for index, name in enumerate(numbers)}
+        at = FIELDS_AT
+        for item in (*self.addresses, *(item for item in self.fields
+                                        if not (item.base or item.register))):
             layout[item.name] = (at, item.bits)
-            at += item.bits
-            if item.base:
-                layout[item.name + "_reg"] = (at, REGISTER_BITS)
-                at += REGISTER_BITS
+            at += self.slot_bits if item.base else item.bits
         assert at <= INSTRUCTION_BITS
         object.__setattr__(self, "layout", layout)
+
+    @property
+    def addresses(self) -> tuple[Field, ...]:
+        """Fields that an address register is added to, in order."""
+        return tuple(item for item in self.fields if item.base)
+
+    @property
+    def slot_bits(self) -> int:
+        """Bits from one address to the next."""
+        return 16 if all(item.bits <= 16 for item in self.addresses) else 32
 
 
 def _address(name: str, bits: int, doc: str) -> Field:
@@ -80,7 +95,7 @@ OPS: dict[str, Op] = {op.name: op for op in (
         Field("count", 16, "iterations, at least 1"),)),
     Op("end", 2, "end of a loop body"),
     Op("add", 3, "reg += value, modulo 2^32", (
-        Field("reg", REGISTER_BITS, "register 1…15"),
+        Field("reg", REGISTER_BITS, "register 1…15", register=True),
         Field("value", 32, "two's complement"))),
     Op("credit", 4, "raise a token queue", (
         Field("queue", 3, "token queue"),

@@ -22,7 +22,7 @@ Bits 0…{OPCODE_BITS - 1} are the opcode; bits that no field names are ignored.
 unless stated.
 
 There are {REGISTERS} address registers of 32 bits; register 0 is always zero, all are zero when a
-program starts, and only `add` changes one. A field `x` that is followed by `x_reg` is an address:
+program starts, and only `add` changes one. A field `x` for which there is an `x_reg` is an address:
 the register so named is added to it when the instruction is dispatched. Addresses of on-chip
 buffers wrap at the buffer's depth. Loops nest {LOOP_DEPTH} deep.
 
@@ -34,7 +34,7 @@ decode table where there is none), stops the machine with error 1.
 def field_rows(op: Op) -> list[tuple[str, int, int, str]]:
     """Name, lowest bit, width and meaning of every field, register numbers included."""
     docs = {field.name: field.doc for field in op.fields}
-    return [(name, at, bits, docs.get(name, "register added to the field before"))
+    return [(name, at, bits, docs.get(name, f"register added to `{name.removesuffix('_reg')}`"))
             for name, (at, bits) in op.layout.items()]
 
 

@@ -82,7 +82,7 @@ class CycleModel:
 
     def dispatch(self, step: Dispatch) -> None:
         engine = step.order.engine
-        issue = self.now + DISPATCH_CYCLES - 1
+        issue = self.now + step.cycles - 1
         self.advance(issue)
         while engine.full:
             if not self._act():

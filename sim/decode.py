@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from hw.dispatch import DISPATCH_CYCLES
+from hw.dispatch import DISPATCH_CYCLES, dispatch_cycles
 from hw.isa import OPS, Instr, Loop, Node, Queue, Target, flatten
 from sim.engine import Engine, Order, Tokens
 
@@ -33,6 +33,7 @@ class Credit:
 class Dispatch:
     """An instruction for an engine, and its address in memory."""
     order: Order
+    cycles: int      # until it is issued, that cycle included
     address: int
     register: int
 
@@ -123,4 +124,4 @@ class Decoder:
         order = Order(engine=self.engines[instr.op], values=values,
                       takes=tuple((self.tokens[queue], counter) for queue, counter in takes),
                       gives=tuple(self.tokens[queue] for queue in gives))
-        return Dispatch(order, values.get("dram", 0), values.get("dram_reg", 0))
+        return Dispatch(order, dispatch_cycles(instr.op), values.get("dram", 0), values.get("dram_reg", 0))

@@ -90,7 +90,7 @@ struct Bench {
     uint32_t read_register(unsigned address) {
         top.s_axil_araddr = address;
         top.s_axil_arvalid = top.s_axil_rready = 1;
-        cycle_once();
+        do cycle_once(); while (!top.s_axil_rvalid);  // a counter waits for its turn
         top.s_axil_arvalid = 0;
         uint32_t value = top.s_axil_rdata;
         cycle_once();

@@ -3,7 +3,7 @@ import random
 import pytest
 
 from hw.config import Machine
-from hw.dispatch import DISPATCH_CYCLES, ENGINES, Dispatcher
+from hw.dispatch import ENGINES, Dispatcher, dispatch_cycles
 from hw.isa import OPS, Instr, Loop, assemble, flatten
 from hw.load import PROGRAM_TARGET
 from tests.hw.streams import IDLE_BUSY, IDS, simulate, stable, wait_for
@@ -131,22 +131,25 @@ def test_programs_reach_the_engines_in_order(config, _idle, busy, seed):
     assert [(name, values) for _, name, values in seen] == expected
 
 
-def test_three_cycles_per_instruction():
+def test_cycles_per_instruction():
+    """Three, and one per address: ``store`` has two, ``load`` two, ``exec`` five."""
     dut, seen = Dispatcher(NARROW), []
-    store = Instr.make("store", beats=1, rows=1)
-    program = [store, Loop(3, (store, Instr.make("add", reg=1, value=4), store)), store, HALT]
+    store, run, load = (Instr.make(name) for name in ("store", "exec", "load"))
+    program = [store, Loop(2, (run, Instr.make("add", reg=1, value=4), store)), load, HALT]
 
     async def bench(ctx):
-        ctx.set(dut.store_ready, 1)
+        for name in ("store", "exec"):
+            ctx.set(getattr(dut, f"{name}_ready"), 1)
         ctx.set(dut.engines_idle, 1)
         await fetch(ctx, dut, NARROW, assemble(program))
+        ctx.set(dut.load_ready, 1)
         await wait_for(ctx, dut.done)
 
     simulate(dut, bench, background=(watcher(dut, seen),))
     steps = [b[0] - a[0] for a, b in zip(seen, seen[1:], strict=False)]
-    # loop; add; end and so back; add; …; end and on
-    assert [step // DISPATCH_CYCLES for step in steps] == [2, 2, 2, 2, 2, 2, 2]
-    assert all(step % DISPATCH_CYCLES == 0 for step in steps)
+    # loop, exec; add, store; end and back, exec; add, store; end and on, load
+    assert steps == [3 + 8, 3 + 5, 3 + 8, 3 + 5, 3 + 5]
+    assert [dispatch_cycles(name) for name in ("add", "load", "exec", "store")] == [3, 5, 8, 5]
 
 
 @pytest.mark.parametrize("code", [bytes([opcode]).ljust(32, b"\0") for opcode in range(8, 16)]
