@@ -6,7 +6,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from fpga.bursts import ADDRESS, DECERR, SUBORDINATE, BurstQueue
-from fpga.sdram_timing import SdramTiming
+from fpga.sdram_timing import ULX3S
 
 __all__ = ["SIZE_BYTES", "SdramController"]
 
@@ -43,7 +43,7 @@ class SdramController(wiring.Component):
     Parameters
     ----------
     clock_mhz : of the domain ``sync``, which is also the chip's clock, in any phase
-    timing : the chip's :class:`SdramTiming`
+    timing : the chip's rules, a :class:`~fpga.sdram_timing.SdramTiming`
     read_delay : cycles from the one in which the pins below show a READ to the one at whose end
         ``dq_i`` is sampled: the CAS latency, plus one for every register that the board puts
         between; the CAS latency by default
@@ -53,7 +53,7 @@ class SdramController(wiring.Component):
     cke … dq_oe : to the chip, each from a register or constant; dq_i : from the chip
     """
 
-    def __init__(self, *, clock_mhz, timing=SdramTiming(), read_delay=None):
+    def __init__(self, *, clock_mhz, timing=ULX3S, read_delay=None):
         self.cycles = timing.cycles(clock_mhz)
         self.read_delay = self.cycles.delay(read_delay)
         super().__init__({

@@ -10,7 +10,7 @@ from amaranth.back import verilog
 
 import sim.boards
 from fpga.sdram import SdramController
-from fpga.sdram_timing import SdramTiming
+from fpga.sdram_timing import ULX3S, SdramTiming
 from sim.verilated import Say, SimulationError, compile_harness, silent
 
 __all__ = ["bench", "simulate"]
@@ -22,14 +22,15 @@ BURST = 256
 
 
 def simulate(kind: str, *, clock_mhz: float, seed: int = 1, cycles: int = 200_000,
-             burst: int = BURST, timing: SdramTiming = SdramTiming(), registers: int = 1,
+             burst: int = BURST, timing: SdramTiming = ULX3S, registers: int = 1,
              rules: Mapping[str, int] | None = None, say: Say = silent) -> dict[str, Any]:
     """What the harness reports of ``cycles`` of traffic of one ``kind``: ``random``; ``read``,
     ``write`` and ``mixed`` of sequential bursts of ``burst`` beats; ``latency``.
 
     ``timing`` is the controller's; the chip's own rules do not change with it, but ``rules``
-    replace some of them (names and units of ``sim/boards/sdram_model.h``). ``registers`` stand between the pins and ``dq_i``. ``errors`` are wrong answers
-    on the AXI port, ``violations`` rules of the chip that were broken.
+    replace some of them (names and units of ``sim/boards/sdram_model.h``). ``registers`` stand
+    between the pins and ``dq_i``. ``errors`` are wrong answers on the AXI port, ``violations``
+    rules of the chip that were broken.
     """
     delay = timing.cycles(clock_mhz).cas + registers
     text = verilog.convert(

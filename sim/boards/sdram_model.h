@@ -74,7 +74,8 @@ public:
         if (!cycle) power = now;
         check_bus(pins);
         if (!pins.cke && state != POWER_UP) report("cke", "low: power-down is unsupported");
-        unsigned order = pins.cs_n ? NOP : pins.ras_n << 2 | pins.cas_n << 1 | unsigned(pins.we_n);
+        unsigned order = NOP;
+        if (!pins.cs_n) order = pins.ras_n << 2 | pins.cas_n << 1 | unsigned(pins.we_n);
         if (order == NOP || order == STOP) {
             if (order == STOP) end_burst();
         } else if (state != READY) {
