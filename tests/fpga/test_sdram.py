@@ -7,8 +7,11 @@ import pytest
 
 from fpga import __main__ as command_line
 from fpga import sdram_bench
+from fpga.sdram import SdramController
 from fpga.sdram_bench import bench, simulate
 from fpga.sdram_timing import ULX3S, SdramTiming
+from fpga.surround import Surrounded, unit_verilog
+from fpga.synth import DEVICES, measure_verilog
 from sim.verilated import SimulationError
 
 FAST = {"clock_mhz": 125, "registers": 2}
@@ -60,6 +63,8 @@ def test_efficiency(options, kind, burst, least):
     found = simulate(kind, burst=burst, **options)
     assert found["errors"] == [] and found["violations"] == []
     assert sdram_bench._share(found) > least
+    if kind == "mixed":     # in turn
+        assert abs(found["reads"]["bursts"] - found["writes"]["bursts"]) <= 8
 
 
 def test_latency():
@@ -94,6 +99,12 @@ def test_a_controller_that_opens_and_closes_too_soon():
     assert names(found) == {"tRCD", "tWR"}
     line = next(line for line in found["violations"] if line.startswith("tRCD"))
     assert line.endswith("16.000 ns since the activate, needs 20.000 ns")
+
+
+def test_size_and_speed_on_ecp5():
+    unit = Surrounded(SdramController(clock_mhz=100, read_delay=3))
+    usage = measure_verilog(unit_verilog(unit), DEVICES["ecp5"], freq=150)
+    assert usage.total < 500 and usage.fmax > 120 and usage.dsp == usage.ebr == 0
 
 
 def test_a_rule_that_there_is_not():
