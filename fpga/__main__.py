@@ -9,10 +9,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from fpga import sdram_timing
 from fpga.bench_pe import CASES, LEAST_MHZ, TYPES, bench, record
 from fpga.peak import dsp_peak
+from fpga.sdram_bench import BURST
+from fpga.sdram_bench import bench as bench_sdram
 from fpga.synth import DEVICES, ToolError
 from hw.cli import ELEMENTS, write_text
+from sim.verilated import SimulationError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
                   rich_markup_mode=None)
@@ -23,7 +27,7 @@ Seed = Annotated[int, typer.Option(min=0, help="Of place and route.")]
 
 @app.callback()
 def commands() -> None:
-    """Size and speed on open FPGAs, by Yosys and nextpnr."""
+    """Size and speed on open FPGAs, by Yosys and nextpnr; memory controllers by Verilator."""
 
 
 def _known(names: tuple[str, ...], value: str | None) -> str | None:
@@ -114,11 +118,35 @@ def peak(seed: Seed = 1, out: Out = None, as_json: Json = False) -> None:
     _console().print(table)
 
 
+@app.command()
+def sdram(
+    clock_mhz: Annotated[float, typer.Option(
+        "--clock", min=sdram_timing.LEAST_MHZ, max=sdram_timing.MOST_MHZ, help="In MHz.")] = 100,
+    burst: Annotated[int, typer.Option(min=1, max=256, help="Beats of a burst.")] = BURST,
+    seed: Annotated[int, typer.Option(min=0, help="Of the traffic's data.")] = 1,
+    out: Out = None, as_json: Json = False,
+) -> None:
+    """The SDRAM controller against a checking model of the chip: efficiency and latency."""
+    found = bench_sdram(clock_mhz=clock_mhz, burst=burst, seed=seed, say=_say)
+    if out is not None:
+        write_text(out, json.dumps(found, indent=1) + "\n")
+    if as_json:
+        print(json.dumps(found))
+        return
+    table = Table("traffic", "beats per cycle", "MB/s")
+    for kind, share in found["efficiency"].items():
+        table.add_row(kind, f"{share:.1%}", f"{found['mb_per_s'][kind]:.1f}")
+    console = _console()
+    console.print(table)
+    console.print("cycles from a read's address to its first beat: " + ", ".join(
+        f"{name.replace('_', ' ')} {cycles}" for name, cycles in found["latency"].items()))
+
+
 def main() -> None:
     """Run the command line. Exit status 2 for wrong usage, 1 for any other error, in one line."""
     try:
         app()
-    except (ToolError, ValueError, OSError) as error:
+    except (ToolError, SimulationError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:

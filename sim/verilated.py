@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -26,7 +26,8 @@ from hw.core import core_verilog
 from models.fetch import cache_dir
 from sim.memory import Memory
 
-__all__ = ["Memory", "RunResult", "SimulationError", "build", "run", "verilator_environment"]
+__all__ = ["Memory", "RunResult", "SimulationError", "build", "compile_harness", "run",
+           "verilator_environment"]
 
 HARNESS = Path(__file__).with_name("harness.cpp")
 COMPILE_FLAGS = ("-O2",)
@@ -83,30 +84,44 @@ def _verilog(machine: Machine) -> str:
 
 def build(machine: Machine, say: Say = silent) -> Path:
     """The simulator of ``machine``: compiled on first use, then from the cache."""
-    verilog = _verilog(machine.replace(fabric="generic"))
+    return compile_harness(
+        _verilog(machine.replace(fabric="generic")), HARNESS, top="bitwright", name=machine.name,
+        defines={"COUNTERS": len(COUNTER_NAMES)}, say=say)
+
+
+def compile_harness(verilog: str, harness: Path, *, top: str, name: str,
+                    headers: Sequence[Path] = (), defines: Mapping[str, int] | None = None,
+                    say: Say = silent) -> Path:
+    """The program of the C++ ``harness`` around module ``top`` of ``verilog``.
+
+    ``headers`` are its own beside it; ``name`` is for people. Compiled on first use, then from
+    the cache. Raises :class:`SimulationError`.
+    """
+    flags = " ".join([*COMPILE_FLAGS, f"-I{harness.parent}",
+                      *(f"-D{key}={value}" for key, value in (defines or {}).items())])
     key = hashlib.sha256()
-    for part in (verilog, HARNESS.read_text(), importlib.metadata.version("verilator"),
-                 " ".join(COMPILE_FLAGS)):
+    for part in (verilog, *(path.read_text() for path in (harness, *headers)), top,
+                 importlib.metadata.version("verilator"), " ".join(COMPILE_FLAGS),
+                 repr(sorted((defines or {}).items()))):
         key.update(part.encode() + b"\0")
     target = cache_dir() / "sim" / key.hexdigest()[:32]
     program = target / "harness"
     if program.is_file():
         return program
-    say(f"compiling the simulator of {machine.name} (once)")
+    say(f"compiling the simulator of {name} (once)")
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix="build-") as scratch:
-        source = Path(scratch) / "bitwright.v"
+        source = Path(scratch) / "top.v"
         source.write_text(verilog)
         command = ["verilator_bin", "--cc", "--exe", "--build", "-O3", "--x-assign", "fast",
                    "--x-initial", "fast", "-Wno-fatal", "-Wno-lint", "--no-assert",
-                   "--top-module", "bitwright", "-Mdir", "obj", "-o", "harness",
-                   "-CFLAGS", f"{' '.join(COMPILE_FLAGS)} -DCOUNTERS={len(COUNTER_NAMES)}",
-                   str(source), str(HARNESS)]
+                   "--top-module", top, "-Mdir", "obj", "-o", "harness", "-CFLAGS", flags,
+                   str(source), str(harness)]
         done = subprocess.run(command, cwd=scratch, env=verilator_environment(), text=True,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         if done.returncode:
             tail = done.stdout.strip().splitlines()[-15:]
-            raise SimulationError("Verilator could not compile the core:\n" + "\n".join(tail))
+            raise SimulationError(f"Verilator could not compile {name}:\n" + "\n".join(tail))
         staged = Path(scratch) / "staged"
         staged.mkdir()
         shutil.copy2(Path(scratch) / "obj" / "harness", staged / "harness")
