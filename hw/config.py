@@ -48,6 +48,7 @@ class Machine(Sizes):
     psum_depth : partial sums per element
     out_depth : output buffer per row, in words of ``drain * 32`` bits
     program_depth : instructions
+    queue_depth : instructions that wait at an engine
     outstanding : AXI bursts each DMA engine may have in flight
     """
 
@@ -70,6 +71,7 @@ class Machine(Sizes):
     psum_depth: int = 64
     out_depth: int = 64
     program_depth: int = 1024
+    queue_depth: int = 8
     outstanding: int = 4
 
     def __post_init__(self) -> None:
@@ -88,7 +90,8 @@ class Machine(Sizes):
         self._among("memory_bits", (16, 32, 64, 128, 256))
         for name, low, high in (("rows", 1, 64), ("cols", 1, 64), ("k_tile", 3, 256),
                                 ("value_bits", 2, 9),
-                                ("builders", 1, 64), ("outstanding", 1, 16)):
+                                ("builders", 1, 64), ("queue_depth", 1, 16),
+                                ("outstanding", 1, 16)):
             self._within(name, low, high)
         for name in ("weight_depth", "act_depth", "scale_depth", "psum_depth", "out_depth",
                      "program_depth"):
@@ -202,9 +205,9 @@ def _ulx3s(name: str, rows: int, cols: int, **sizes: Any) -> Machine:
 
 PRESETS: dict[str, Machine] = {preset.name: preset for preset in (
     Machine(name="tiny"),
-    Machine(name="icebreaker", rows=1, cols=2, k_tile=16, builders=1, table="mux", fabric="ice40",
-            memory_bits=16, weight_depth=1024, act_depth=512, scale_depth=512, psum_depth=64,
-            out_depth=64, program_depth=512),
+    Machine(name="icebreaker", rows=1, cols=1, k_tile=32, builders=1, table="mux", fabric="ice40",
+            memory_bits=16, weight_depth=512, act_depth=256, scale_depth=256, psum_depth=64,
+            out_depth=64, program_depth=256, queue_depth=1, outstanding=1),
     _ulx3s("ulx3s-12f", 4, 4, weight_depth=512, act_depth=256, scale_depth=512, psum_depth=256,
            out_depth=256),
     _ulx3s("ulx3s-85f", 8, 8, weight_depth=1024, act_depth=1024, scale_depth=1024, psum_depth=512,

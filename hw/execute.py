@@ -10,7 +10,6 @@ from hw.axi import instruction_layout
 from hw.decode import DECODE_LATENCY, Decoder
 from hw.delay import delay
 from hw.isa import Target
-from hw.load import QUEUE_DEPTH
 from hw.row import Row, result_latency
 from hw.sequencer import Sequencer
 from hw.tables import TableFiller
@@ -73,7 +72,7 @@ class ExecuteEngine(wiring.Component):
         m = Module()
         config = self._config
         layout = instruction_layout("exec")
-        m.submodules.queue = queue = SyncFIFO(width=layout.size, depth=QUEUE_DEPTH)
+        m.submodules.queue = queue = SyncFIFO(width=layout.size, depth=config.queue_depth)
         m.submodules.jobs = jobs = SyncFIFO(width=layout.size, depth=JOB_DEPTH)
         m.submodules.filler = filler = TableFiller(config)
         m.submodules.sequencer = sequencer = Sequencer(config)

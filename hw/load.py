@@ -8,10 +8,9 @@ from amaranth.lib.wiring import In, Out
 from hw.axi import burst_length, instruction_layout
 from hw.isa import Target
 
-__all__ = ["LoadEngine", "PROGRAM_TARGET", "QUEUE_DEPTH"]
+__all__ = ["LoadEngine", "PROGRAM_TARGET"]
 
-QUEUE_DEPTH = 8       # instructions waiting at an engine
-PROGRAM_TARGET = 4    # the program buffer; not reachable from a program
+PROGRAM_TARGET = 4  # the program buffer; not reachable from a program
 
 
 class LoadEngine(wiring.Component):
@@ -57,7 +56,7 @@ class LoadEngine(wiring.Component):
         m = Module()
         config = self._config
         layout = instruction_layout("load")
-        m.submodules.queue = queue = SyncFIFO(width=layout.size, depth=QUEUE_DEPTH)
+        m.submodules.queue = queue = SyncFIFO(width=layout.size, depth=config.queue_depth)
         pending_layout = data.StructLayout({"sram": 24, "beats": 24, "target": 3, "broadcast": 1,
                                             "signal": 1})
         m.submodules.pending = pending = SyncFIFO(width=pending_layout.size,

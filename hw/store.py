@@ -6,7 +6,6 @@ from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
 from hw.axi import burst_length, instruction_layout
-from hw.load import QUEUE_DEPTH
 
 __all__ = ["StoreEngine"]
 
@@ -47,7 +46,7 @@ class StoreEngine(wiring.Component):
         m = Module()
         config = self._config
         layout = instruction_layout("store")
-        m.submodules.queue = queue = SyncFIFO(width=layout.size, depth=QUEUE_DEPTH)
+        m.submodules.queue = queue = SyncFIFO(width=layout.size, depth=config.queue_depth)
         m.submodules.pump = pump = SyncFIFO(width=layout.size, depth=config.outstanding + 2)
         m.submodules.lengths = lengths = SyncFIFO(width=9, depth=config.outstanding)
         m.submodules.answers = answers = SyncFIFO(width=1, depth=config.outstanding)

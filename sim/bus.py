@@ -27,7 +27,7 @@ class Transfers(Engine):
 
     def __init__(self, machine: Machine, counts: dict[str, int], bus: Bus, *, answer: int,
                  signal: int):
-        super().__init__(counts)
+        super().__init__(machine, counts)
         self.bus, self.answer, self.signal = bus, answer, signal
         self.burst_beats, self.outstanding = machine.burst_beats, machine.outstanding
         self.stride_bytes = machine.beat_bytes

@@ -8,7 +8,7 @@ from bisect import insort
 from collections import deque
 from dataclasses import dataclass
 
-from hw.load import QUEUE_DEPTH
+from hw.config import Machine
 
 __all__ = ["Engine", "NEVER", "Order", "Tokens"]
 
@@ -47,10 +47,11 @@ class Engine(ABC):
     ``idle`` is the cycle from which the engine looks at its queue.
     """
 
-    def __init__(self, counts: dict[str, int]):
+    def __init__(self, machine: Machine, counts: dict[str, int]):
         self.counts = counts
+        self.depth = machine.queue_depth
         self.queue: deque[tuple[int, Order, int]] = deque()  # cycle it is seen, order, address
-        self.pops: deque[int] = deque(maxlen=QUEUE_DEPTH)    # cycles of the last departures
+        self.pops: deque[int] = deque(maxlen=self.depth)    # cycles of the last departures
         self.pushed = 0
         self.idle = 0
         self.due: float = NEVER
@@ -62,13 +63,13 @@ class Engine(ABC):
     # ---- queue --------------------------------------------------------------------------
     @property
     def full(self) -> bool:
-        return len(self.queue) == QUEUE_DEPTH
+        return len(self.queue) == self.depth
 
     def room(self) -> int:
         """First cycle in which the queue, not full, takes an order."""
-        if self.pushed < QUEUE_DEPTH:
+        if self.pushed < self.depth:
             return 0
-        return self.pops[len(self.queue) - QUEUE_DEPTH] + 1
+        return self.pops[len(self.queue) - self.depth] + 1
 
     def push(self, at: int, order: Order, address: int) -> None:
         """An order that is seen from cycle ``at``."""
@@ -108,12 +109,12 @@ class Engine(ABC):
     def state(self, now: int) -> tuple:
         """What decides the future, relative to cycle ``now``."""
         return (tuple((at - now, order, address) for at, order, address in self.queue),
-                min(self.pushed, QUEUE_DEPTH), tuple(pop - now for pop in self.pops if pop >= now),
+                min(self.pushed, self.depth), tuple(pop - now for pop in self.pops if pop >= now),
                 self.idle - now if self.queue else max(self.idle - now, 0))
 
     def shift(self, cycles: int) -> None:
         """Move in time."""
         self.queue = deque((at + cycles, order, address) for at, order, address in self.queue)
-        self.pops = deque((pop + cycles for pop in self.pops), maxlen=QUEUE_DEPTH)
+        self.pops = deque((pop + cycles for pop in self.pops), maxlen=self.depth)
         self.idle += cycles
         self.due += cycles

@@ -27,7 +27,7 @@ class Executor(Engine):
     """
 
     def __init__(self, machine: Machine, counts: dict[str, int]):
-        super().__init__(counts)
+        super().__init__(machine, counts)
         self.machine = machine
         self.fill = machine.fill_entries * machine.table_steps
         self.retire = retire_latency(machine)

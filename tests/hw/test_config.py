@@ -29,7 +29,7 @@ def test_identity_covers_what_programs_depend_on_and_nothing_else():
     assert {m.identity() for m in same} == {tiny.identity()}
     other = {"rows": 4, "cols": 4, "k_tile": 32, "builders": 1, "memory_bits": 16,
              "weight_depth": 512, "act_depth": 512, "scale_depth": 256, "psum_depth": 32,
-             "out_depth": 128, "program_depth": 256, "outstanding": 2}
+             "out_depth": 128, "program_depth": 256, "outstanding": 2, "queue_depth": 2}
     identities = {tiny.replace(**{name: value}).identity() for name, value in other.items()}
     assert len(identities | {tiny.identity()}) == len(other) + 1
 
@@ -49,6 +49,7 @@ def test_identity_covers_what_programs_depend_on_and_nothing_else():
     ({"builders": 3}, ("builders=3", "4 tables")),
     ({"builders": 0}, ("builders", "1…64", "0")),
     ({"outstanding": 17}, ("outstanding", "1…16", "17")),
+    ({"queue_depth": 0}, ("queue_depth", "1…16", "0")),
     ({"act_bits": 7}, ("act_bits", "4, 8, 16", "7")),
     ({"pe": "fma"}, ("pe", "lut, serial, mac", "'fma'")),
     ({"dequant": "lut"}, ("dequant", "dsp, serial", "'lut'")),
