@@ -191,8 +191,8 @@ class Board:
                     continue       # of a request that was answered already, or of another session
                 request, index = pending[place].request, pending[place].index
                 if reply.status != Status.OK:
-                    raise LinkError(f"{what}: {_reason(reply.status)}, for {2 * request.words} "
-                                    f"bytes at {request.address:#x}")
+                    raise LinkError(f"{what}: {_reason(reply.status)} (at "
+                                    f"{request.address:#x})")
                 del pending[place]
                 found[index] = reply.payload
                 done += 2 * request.words
@@ -252,10 +252,10 @@ def _place(pending: Sequence[_Pending], reply: Reply) -> int | None:
 
 
 def _reason(status: int) -> str:
-    return {Status.BAD_REQUEST: "the board does not know the request",
-            Status.MEMORY: "the memory answered with an error",
-            Status.ADDRESS: "there is nothing at this address"}.get(
-                Status(status) if status in list(Status) else Status.OK, f"status {status}")
+    return {Status.BAD_REQUEST.value: "the board does not know the request",
+            Status.MEMORY.value: "answered with an error",
+            Status.ADDRESS.value: "there is nothing at this address",
+            }.get(status, f"status {status}")
 
 
 def _even(address: int, length: int) -> None:

@@ -1,5 +1,7 @@
 """The board's end of the link."""
 
+from dataclasses import dataclass
+
 from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
@@ -8,13 +10,46 @@ from amaranth.lib.wiring import In, Out
 from fpga.link.frames import HEADER_BYTES, MAX_PAYLOAD, Info, Status
 from fpga.link.intake import Intake
 from fpga.link.sender import Sender
-from fpga.link.uart import Receiver, Transmitter
+from fpga.link.uart import Receiver, Transmitter, bit_rate
 from hw.axi import AXI4_LITE_PORTS, AXI4_PORTS
 
-__all__ = ["LinkEndpoint"]
+__all__ = ["LinkConfig", "LinkEndpoint"]
 
 BURST_BITS = 4            # bursts of up to 16 beats
 WORDS = MAX_PAYLOAD // 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinkConfig:
+    """What an endpoint is built for.
+
+    Parameters
+    ----------
+    divisor : clock over baud, at least 4, whole or not
+    memory_bytes : a power of two
+    clock_khz, identity : for INFO
+    memory_bits : width of the memory port, 16
+    """
+    divisor: float
+    memory_bytes: int
+    clock_khz: int
+    identity: int
+    memory_bits: int = 16
+
+    def __post_init__(self) -> None:
+        bit_rate(self.divisor)
+        if self.memory_bits != 16:
+            raise ValueError(f"the link needs a memory port of 16 bits, not {self.memory_bits!r}: "
+                             "set memory_bits=16 in the machine")
+        size = self.memory_bytes
+        if size & (size - 1) or not MAX_PAYLOAD <= size < 1 << 32:
+            raise ValueError("memory_bytes must be a power of two within 256…2^31, "
+                             f"not {size!r}")
+
+    @property
+    def info(self) -> Info:
+        return Info(clock_khz=self.clock_khz, memory_bytes=self.memory_bytes,
+                    identity=self.identity)
 
 
 class LinkEndpoint(wiring.Component):
@@ -24,37 +59,24 @@ class LinkEndpoint(wiring.Component):
     one at a time; ``rready`` and ``bready`` are high whenever an answer can come. AXI4-Lite manager
     ``m_axil_*`` to the registers. Addresses from ``memory_bytes`` on never reach the bus.
 
-    Parameters
-    ----------
-    divisor : clock over baud, at least 4
-    memory_bytes : a power of two
-    clock_khz, identity : for INFO
-    memory_bits : 16
-
     Members
     -------
     rx, tx : UART pins
     """
 
-    def __init__(self, *, divisor, memory_bytes, clock_khz, identity, memory_bits=16):
-        if memory_bits != 16:
-            raise ValueError(f"the link needs a memory port of 16 bits, not {memory_bits!r}: set "
-                             "memory_bits=16 in the machine")
-        if memory_bytes & (memory_bytes - 1) or not MAX_PAYLOAD <= memory_bytes < 1 << 32:
-            raise ValueError("memory_bytes must be a power of two within 256…2^31, "
-                             f"not {memory_bytes!r}")
-        self._divisor = divisor
-        self._info = Info(clock_khz=clock_khz, memory_bytes=memory_bytes, identity=identity)
+    def __init__(self, config):
+        self._config = config
+        self._info = config.info
         super().__init__({
             "rx": In(1, init=1), "tx": Out(1, init=1),
-            **{"m_axi_" + name: port for name, port in AXI4_PORTS(memory_bits).items()},
+            **{"m_axi_" + name: port for name, port in AXI4_PORTS(config.memory_bits).items()},
             **{"m_axil_" + name: port.flip() for name, port in AXI4_LITE_PORTS.items()},
         })
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.receiver = receiver = Receiver(self._divisor)
-        m.submodules.transmitter = transmitter = Transmitter(self._divisor)
+        m.submodules.receiver = receiver = Receiver(self._config.divisor)
+        m.submodules.transmitter = transmitter = Transmitter(self._config.divisor)
         m.submodules.intake = intake = Intake()
         m.submodules.sender = sender = Sender()
         # A reply's payload in the lower half, what INFO answers in the upper one.
@@ -229,7 +251,7 @@ class LinkEndpoint(wiring.Component):
             m.d.sync += self._status.eq(self._status | response)
 
     def _registers(self, m):
-        index, half = self._index, self._half
+        index = self._index
         address_taken, data_taken = Signal(), Signal()
         register = Cat(Const(0, 1), self._address[:7])
         m.d.comb += [port.eq(register) for port in (self.m_axil_araddr, self.m_axil_awaddr)]

@@ -1,7 +1,7 @@
 """Received bytes to whole, checked requests."""
 
 from amaranth import *
-from amaranth.lib import enum, wiring
+from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
@@ -17,7 +17,7 @@ def crc_step(crc, byte):
     return (Cat(Const(0, 8), crc[:8]) ^ (folded << 12) ^ (folded << 5) ^ folded)[:16]
 
 
-class Part(enum.Enum, shape=2):
+class Part:
     """Of a frame; END is after its last byte."""
     HEADER, PAYLOAD, CRC, END = range(4)
 
@@ -52,7 +52,7 @@ class Intake(wiring.Component):
         left = Signal(9, init=HEADER_BYTES - 1)   # bytes of this part still to come, minus one
         last = left == 0
         value = self.byte ^ Mux(escaped, FLIP, 0)
-        part, take = Signal(Part), Signal()
+        part, take = Signal(2), Signal()
         m.d.comb += [
             self.available.eq(head != checked), self.data.eq(read.data),
             read.addr.eq(head + self.pop),
