@@ -8,12 +8,9 @@ from hw.axi import AXI4_PORTS
 
 __all__ = ["MemoryArbiter"]
 
-UNDER_WAY = 64   # bursts of the core that may be unanswered
-
-
 class Turn(wiring.Component):
     """Whose the next answer is, where answers come in the order of requests and the link has one
-    request under way at most.
+    request under way at most and the core ``most``.
 
     Members
     -------
@@ -25,11 +22,15 @@ class Turn(wiring.Component):
     end: In(1)
     mine: Out(1)
 
+    def __init__(self, most):
+        self._most = most
+        super().__init__()
+
     def elaborate(self, platform):
         m = Module()
         waiting = Signal()                      # the link's request is under way
-        before = Signal(range(UNDER_WAY))       # answers of the core ahead of it
-        after = Signal(range(UNDER_WAY))        # requests of the core behind it; all, if none
+        before = Signal(range(self._most + 1))  # answers of the core ahead of it
+        after = Signal(range(self._most + 1))   # requests of the core behind it; all, if none
         m.d.comb += self.mine.eq(waiting & (before == 0))
         ended = self.end & ~self.mine
         with m.If(waiting):
@@ -44,7 +45,8 @@ class Turn(wiring.Component):
 
 
 class MemoryArbiter(wiring.Component):
-    """Two AXI4 managers on one port of ``memory_bits``.
+    """Two AXI4 managers on one port of ``memory_bits``; the core has at most ``outstanding`` bursts
+    of each direction under way.
 
     Everything passes combinationally: while the link is idle the core sees the memory as if it
     were alone, and bursts are never cut. The link goes first when both have an address, but never
@@ -59,7 +61,8 @@ class MemoryArbiter(wiring.Component):
     m_axi_* : to the memory
     """
 
-    def __init__(self, memory_bits=16):
+    def __init__(self, *, memory_bits, outstanding):
+        self._outstanding = outstanding
         self._ports = AXI4_PORTS(memory_bits)
         super().__init__({
             **{f"{who}_{name}": port.flip() for who in ("core", "link")
@@ -69,8 +72,8 @@ class MemoryArbiter(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.read, m.submodules.data, m.submodules.written = turns = Turn(), Turn(), Turn()
-        read, data, written = turns
+        read, data, written = (Turn(self._outstanding) for _ in range(3))
+        m.submodules.read, m.submodules.data, m.submodules.written = read, data, written
         bus = self._bus("m_axi")
         address = {channel: self._address(m, channel) for channel in ("ar", "aw")}
         for turn, channel in ((read, "ar"), (data, "aw"), (written, "aw")):

@@ -79,19 +79,19 @@ class LinkEndpoint(wiring.Component):
         m.submodules.transmitter = transmitter = Transmitter(self._config.divisor)
         m.submodules.intake = intake = Intake()
         m.submodules.sender = sender = Sender()
-        # A reply's payload in the lower half, what INFO answers in the upper one.
+        # A reply's payload in the lower half, what INFO answers in the upper one; last word first.
         info = self._info.pack()
         m.submodules.buffer = buffer = Memory(shape=16, depth=2 * WORDS, init=[0] * WORDS + [
-            int.from_bytes(info[at:at + 2], "little") for at in range(0, len(info), 2)])
+            int.from_bytes(info[at:at + 2], "little") for at in reversed(range(0, len(info), 2))])
         self._write, read = buffer.write_port(), buffer.read_port()
 
-        self._sequence, self._command, self._last = Signal(8), Signal(8), Signal(8)
-        self._index = Signal(8)                 # word of the payload
+        self._sequence, self._command = Signal(8), Signal(8)
+        self._left = Signal(8)                  # words of the payload after this one
         self._half = Signal()                   # byte of the word
         self._status = Signal(2)
         self._address = Signal((self._info.memory_bytes // 2 - 1).bit_length())   # in words
         self._outside = Signal()
-        self._shift = Signal(32)                # the last payload bytes
+        self._shift = Signal(24)                # payload bytes before the one at hand
         self._intake, self._sender = intake, sender
         m.d.comb += [
             receiver.pin.eq(self.rx), self.tx.eq(transmitter.pin),
@@ -100,10 +100,10 @@ class LinkEndpoint(wiring.Component):
             transmitter.data.eq(sender.byte), transmitter.valid.eq(sender.valid),
             sender.ready.eq(transmitter.ready),
             sender.sequence.eq(self._sequence), sender.command.eq(self._command),
-            sender.status.eq(self._status), sender.last.eq(self._last),
+            sender.status.eq(self._status), sender.words.eq(intake.data),
             sender.has_payload.eq(~self._command[0] & (self._status == Status.OK)),
-            sender.word.eq(read.data), read.addr.eq(Cat(sender.index, self._command[2])),
-            self._write.addr.eq(self._index[:WORDS.bit_length() - 1]),
+            sender.word.eq(read.data), read.addr.eq(Cat(sender.left, self._command[2])),
+            self._write.addr.eq(self._left[:WORDS.bit_length() - 1]),
         ]
         with m.FSM():
             self._requests(m)
@@ -113,30 +113,33 @@ class LinkEndpoint(wiring.Component):
 
     def _requests(self, m):
         """Header, choice, what is left over, reply."""
-        intake, command, index, half = self._intake, self._command, self._index, self._half
+        intake, command, left, half = self._intake, self._command, self._left, self._half
         reads, registers = ~command[0], command[1]
-        wrong = ((command[3:] != 0) | (command[2] & (command[:2] != 0)) | self._last[7]
-                 | (registers & (self._last != 1)))
+        wrong = ((command[3:] != 0) | (command[2] & (command[:2] != 0)) | left[7]
+                 | (registers & (left != 1)))
+        final = left == 0
         self._repeated, self._before = Signal(), Signal(2)
         self._known, self._executed = Signal(), Signal(8)   # the last register write
         m.d.comb += self._repeated.eq(self._known & (self._executed == self._sequence))
         with m.State("IDLE"):
-            m.d.sync += [index.eq(0), half.eq(0), self._outside.eq(0), self._status.eq(Status.OK)]
+            m.d.sync += [left.eq(HEADER_BYTES - 1), self._outside.eq(0),
+                         self._status.eq(Status.OK)]
             with m.If(intake.available):
                 m.next = "HEADER"
         with m.State("HEADER"):
             m.d.comb += intake.pop.eq(1)
-            m.d.sync += index.eq(index + 1)
-            with m.Switch(index[:3]):
-                with m.Case(0):
+            m.d.sync += left.eq(left - 1)
+            with m.Switch(left[:3]):
+                with m.Case(6):
                     m.d.sync += self._sequence.eq(intake.data)
-                with m.Case(1):
+                with m.Case(5):
                     m.d.sync += command.eq(intake.data)
                 for number in range(4):
-                    with m.Case(2 + number):
+                    with m.Case(4 - number):
                         self._load_address(m, number)
-                with m.Case(HEADER_BYTES - 1):
-                    m.d.sync += [self._last.eq(intake.data), index.eq(0)]
+                with m.Case(0):
+                    m.d.comb += self._sender.load.eq(1)
+                    m.d.sync += left.eq(intake.data)
                     m.next = "CHOOSE"
         with m.State("CHOOSE"):
             m.next = "BURST"
@@ -159,18 +162,17 @@ class LinkEndpoint(wiring.Component):
             m.d.comb += intake.pop.eq(1)
             m.d.sync += [self._shift.eq(Cat(self._shift[8:], intake.data)), half.eq(~half)]
             with m.If(half):
-                with m.If(~registers):
-                    m.next = "BEAT"
-                with m.Else():
-                    m.d.sync += index.eq(index + 1)
-                    with m.If(index[0]):
-                        m.next = "REGISTER_WRITE"
+                m.d.sync += left.eq(left - 1)
+            with m.Elif(~registers):
+                m.next = "BEAT"
+            with m.Elif(final):
+                m.next = "REGISTER_WRITE"
         with m.State("SKIP"):
             m.d.comb += intake.pop.eq(1)
             m.d.sync += half.eq(~half)
             with m.If(half):
-                m.d.sync += index.eq(index + 1)
-                with m.If(index == self._last):
+                m.d.sync += left.eq(left - 1)
+                with m.If(final):
                     m.next = "CRC"
         with m.State("CRC"):
             m.d.comb += [intake.pop.eq(1), self._sender.start.eq(half)]
@@ -192,19 +194,19 @@ class LinkEndpoint(wiring.Component):
 
     def _memory(self, m):
         """Bursts; one ends at a multiple of 16 words or with the payload."""
-        command, index, address = self._command, self._index, self._address
+        command, left, address = self._command, self._left, self._address
         room = ~address[:BURST_BITS]
-        left = self._last - index
         length = Mux(left < room, left, room)[:BURST_BITS]
-        final, ended = index == self._last, Signal()
+        final, ended = left == 0, Signal()
         end = final | (room == 0)
         ahead = address + 1
-        step = [index.eq(index + 1), ended.eq(final), address.eq(ahead),
+        step = [left.eq(left - 1), ended.eq(final), address.eq(ahead),
                 self._outside.eq(ahead[len(address)])]
         m.d.comb += [
             *(port.eq(address << 1) for port in (self.m_axi_araddr, self.m_axi_awaddr)),
             *(port.eq(length) for port in (self.m_axi_arlen, self.m_axi_awlen)),
-            self.m_axi_wdata.eq(self._shift[16:]), self.m_axi_wlast.eq(end),
+            self.m_axi_wdata.eq(Cat(self._shift[16:], self._intake.data)),
+            self.m_axi_wlast.eq(end),
         ]
         with m.State("BURST"):
             with m.If(self._outside):
@@ -233,7 +235,8 @@ class LinkEndpoint(wiring.Component):
         with m.State("BEAT"):
             m.d.comb += self.m_axi_wvalid.eq(1)
             with m.If(self.m_axi_wready):
-                m.d.sync += step
+                m.d.comb += self._intake.pop.eq(1)
+                m.d.sync += [*step, self._half.eq(0)]
                 m.next = "COLLECT"
                 with m.If(end):
                     m.next = "WRITTEN"
@@ -251,22 +254,23 @@ class LinkEndpoint(wiring.Component):
             m.d.sync += self._status.eq(self._status | response)
 
     def _registers(self, m):
-        index = self._index
+        first = self._left[0]       # of the register's two words
         address_taken, data_taken = Signal(), Signal()
         register = Cat(Const(0, 1), self._address[:7])
         m.d.comb += [port.eq(register) for port in (self.m_axil_araddr, self.m_axil_awaddr)]
-        m.d.comb += [self.m_axil_wdata.eq(self._shift), self.m_axil_wstrb.eq(15)]
+        m.d.comb += [self.m_axil_wdata.eq(Cat(self._shift, self._intake.data)),
+                     self.m_axil_wstrb.eq(15)]
         with m.State("REGISTER_ADDRESS"):
             m.d.comb += self.m_axil_arvalid.eq(1)
             with m.If(self.m_axil_arready):
                 m.next = "REGISTER_READ"
         with m.State("REGISTER_READ"):
-            m.d.comb += [self.m_axil_rready.eq(index[0]),
-                         self._write.data.eq(self.m_axil_rdata.word_select(index[0], 16)),
+            m.d.comb += [self.m_axil_rready.eq(~first),
+                         self._write.data.eq(self.m_axil_rdata.word_select(~first, 16)),
                          self._write.en.eq(self.m_axil_rvalid)]
             with m.If(self.m_axil_rvalid):
-                m.d.sync += index.eq(index + 1)
-                with m.If(index[0]):
+                m.d.sync += self._left.eq(0)
+                with m.If(~first):
                     self._answer(m, self.m_axil_rresp)
                     m.next = "CRC"
         with m.State("REGISTER_WRITE"):
@@ -275,7 +279,8 @@ class LinkEndpoint(wiring.Component):
             m.d.sync += [address_taken.eq(address_taken | self.m_axil_awready),
                          data_taken.eq(data_taken | self.m_axil_wready)]
             with m.If((address_taken | self.m_axil_awready) & (data_taken | self.m_axil_wready)):
-                m.d.sync += [address_taken.eq(0), data_taken.eq(0)]
+                m.d.comb += self._intake.pop.eq(1)
+                m.d.sync += [address_taken.eq(0), data_taken.eq(0), self._half.eq(0)]
                 m.next = "REGISTER_WRITTEN"
         with m.State("REGISTER_WRITTEN"):
             m.d.comb += self.m_axil_bready.eq(1)

@@ -19,8 +19,9 @@ class Sender(wiring.Component):
     -------
     start, done : one cycle each
     sequence, command, status : of the reply
-    has_payload, last : whether there is a payload, and its last word's number
-    index, word : word number asked for, and the word, at most 4 cycles later
+    has_payload : whether there is a payload
+    words, load : words of the payload, minus one; before ``start``
+    left, word : the word is asked for by how many come after it, and there at most 4 cycles later
     byte, valid, ready : to the UART transmitter
     """
     start: In(1)
@@ -29,8 +30,9 @@ class Sender(wiring.Component):
     command: In(8)
     status: In(2)
     has_payload: In(1)
-    last: In(range(WORDS))
-    index: Out(range(WORDS))
+    words: In(8)
+    load: In(1)
+    left: Out(range(WORDS))
     word: In(16)
     byte: Out(8)
     valid: Out(1)
@@ -49,6 +51,9 @@ class Sender(wiring.Component):
         with m.If(self.valid & self.ready):
             m.d.sync += escaped.eq(special)
 
+        with m.If(self.load):
+            m.d.sync += self.left.eq(self.words[:len(self.left)])
+
         def part(name, byte, after):
             with m.State(name):
                 m.d.comb += [self.valid.eq(1), value.eq(byte)]
@@ -57,7 +62,7 @@ class Sender(wiring.Component):
 
         with m.FSM() as state:
             with m.State("IDLE"):
-                m.d.sync += [self.index.eq(0), half.eq(0), crc.eq(CRC_START)]
+                m.d.sync += [half.eq(0), crc.eq(CRC_START)]
                 with m.If(self.start):
                     m.next = "OPEN"
             part("OPEN", FLAG, "SEQUENCE")
@@ -74,15 +79,14 @@ class Sender(wiring.Component):
                 with m.If(sent):
                     m.d.sync += half.eq(~half)
                     with m.If(half):
-                        m.d.sync += self.index.eq(self.index + 1)
-                        with m.If(self.index == self.last):
+                        m.d.sync += self.left.eq(self.left - 1)
+                        with m.If(self.left == 0):
                             m.next = "CRC_HIGH"
             part("CRC_HIGH", crc[8:], "CRC_LOW")
-            part("CRC_LOW", crc[:8], "CLOSE")
+            part("CRC_LOW", crc[8:], "CLOSE")    # its own high byte shifted the CRC up
             part("CLOSE", FLAG, "IDLE")
         m.d.comb += [border.eq(state.ongoing("OPEN") | state.ongoing("CLOSE")),
                      self.done.eq(state.ongoing("CLOSE") & sent)]
-        checksum = state.ongoing("CRC_HIGH") | state.ongoing("CRC_LOW")
-        with m.If(sent & ~border & ~checksum):
+        with m.If(sent & ~border):
             m.d.sync += crc.eq(crc_step(crc, value))
         return m

@@ -33,7 +33,7 @@ HARNESS, PTY = Path(__file__).with_name("link_harness.cpp"), ROOT / "sim/boards/
 
 
 class LinkBench(wiring.Component):
-    """Endpoint and arbiter; ``core_*`` from a core, ``m_axi_*`` to memory, ``m_axil_*`` registers."""
+    """Endpoint and arbiter; ``core_*`` from a core, ``m_axi_*`` memory, ``m_axil_*`` registers."""
 
     def __init__(self):
         super().__init__({
@@ -47,7 +47,7 @@ class LinkBench(wiring.Component):
         m = Module()
         m.submodules.endpoint = endpoint = LinkEndpoint(LinkConfig(
             divisor=DIVISOR, memory_bytes=MEMORY, clock_khz=CLOCK_KHZ, identity=IDENTITY))
-        m.submodules.arbiter = arbiter = MemoryArbiter()
+        m.submodules.arbiter = arbiter = MemoryArbiter(memory_bits=16, outstanding=4)
 
         def join(outer, inner, flow):
             m.d.comb += outer.eq(inner) if flow is Out else inner.eq(outer)

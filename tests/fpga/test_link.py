@@ -237,7 +237,8 @@ def test_malformed_requests(simulated):
     assert answer(header + b"ab") == [] and answer(header + b"abcdef") == []
     assert answer(header[:5]) == [] and answer(b"") == []
     for command, words, payload in ((5, 0, b"ab"), (6, 0, b""), (0x80, 0, b""), (9, 2, b"abcdef"),
-                                    (Command.READ, 128, b""), (Command.READ_REGISTER, 0, b""),
+                                    (Command.READ, 128, b""), (Command.WRITE, 128, bytes(258)),
+                                    (Command.READ_REGISTER, 0, b""),
                                     (Command.WRITE_REGISTER, 2, b"abcdef")):
         body = bytes([1, command, 0, 0, 0, 0, words]) + payload
         assert answer(body) == [(command, Status.BAD_REQUEST, b"")], command

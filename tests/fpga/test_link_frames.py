@@ -144,7 +144,7 @@ def test_bytes_without_a_stop_bit_and_breaks():
 
 def test_core_alone_sees_the_memory_itself():
     """While the link is idle, every signal passes in the same cycle."""
-    arbiter = MemoryArbiter()
+    arbiter = MemoryArbiter(memory_bits=16, outstanding=15)
     rng = random.Random(SEED)
     ports = AXI4_PORTS(16)
 
@@ -171,7 +171,7 @@ def test_core_alone_sees_the_memory_itself():
 
 def test_an_offered_address_stays():
     """The link does not take the place of an address that the core offers already."""
-    arbiter = MemoryArbiter()
+    arbiter = MemoryArbiter(memory_bits=16, outstanding=15)
 
     async def bench(ctx):
         ctx.set(arbiter.core_araddr, 0x100)
