@@ -127,20 +127,21 @@ class LinkEndpoint(wiring.Component):
             with m.If(intake.available):
                 m.next = "HEADER"
         with m.State("HEADER"):
-            m.d.comb += intake.pop.eq(1)
-            m.d.sync += left.eq(left - 1)
-            with m.Switch(left[:3]):
-                with m.Case(6):
-                    m.d.sync += self._sequence.eq(intake.data)
-                with m.Case(5):
-                    m.d.sync += command.eq(intake.data)
-                for number in range(4):
-                    with m.Case(4 - number):
-                        self._load_address(m, number)
-                with m.Case(0):
-                    m.d.comb += self._sender.load.eq(1)
-                    m.d.sync += left.eq(intake.data)
-                    m.next = "CHOOSE"
+            with m.If(intake.fresh):
+                m.d.comb += intake.pop.eq(1)
+                m.d.sync += left.eq(left - 1)
+                with m.Switch(left[:3]):
+                    with m.Case(6):
+                        m.d.sync += self._sequence.eq(intake.data)
+                    with m.Case(5):
+                        m.d.sync += command.eq(intake.data)
+                    for number in range(4):
+                        with m.Case(4 - number):
+                            self._load_address(m, number)
+                    with m.Case(0):
+                        m.d.comb += self._sender.load.eq(1)
+                        m.d.sync += left.eq(intake.data)
+                        m.next = "CHOOSE"
         with m.State("CHOOSE"):
             m.next = "BURST"
             with m.If(wrong):
@@ -159,26 +160,29 @@ class LinkEndpoint(wiring.Component):
                     m.d.sync += self._status.eq(self._before)
                     m.next = "SKIP"
         with m.State("COLLECT"):
-            m.d.comb += intake.pop.eq(1)
-            m.d.sync += [self._shift.eq(Cat(self._shift[8:], intake.data)), half.eq(~half)]
-            with m.If(half):
-                m.d.sync += left.eq(left - 1)
-            with m.Elif(~registers):
-                m.next = "BEAT"
-            with m.Elif(final):
-                m.next = "REGISTER_WRITE"
+            with m.If(intake.fresh):
+                m.d.comb += intake.pop.eq(1)
+                m.d.sync += [self._shift.eq(Cat(self._shift[8:], intake.data)), half.eq(~half)]
+                with m.If(half):
+                    m.d.sync += left.eq(left - 1)
+                with m.Elif(~registers):
+                    m.next = "BEAT"
+                with m.Elif(final):
+                    m.next = "REGISTER_WRITE"
         with m.State("SKIP"):
-            m.d.comb += intake.pop.eq(1)
-            m.d.sync += half.eq(~half)
-            with m.If(half):
-                m.d.sync += left.eq(left - 1)
-                with m.If(final):
-                    m.next = "CRC"
+            with m.If(intake.fresh):
+                m.d.comb += intake.pop.eq(1)
+                m.d.sync += half.eq(~half)
+                with m.If(half):
+                    m.d.sync += left.eq(left - 1)
+                    with m.If(final):
+                        m.next = "CRC"
         with m.State("CRC"):
-            m.d.comb += [intake.pop.eq(1), self._sender.start.eq(half)]
-            m.d.sync += half.eq(~half)
-            with m.If(half):
-                m.next = "SEND"
+            with m.If(intake.fresh):
+                m.d.comb += [intake.pop.eq(1), self._sender.start.eq(half)]
+                m.d.sync += half.eq(~half)
+                with m.If(half):
+                    m.next = "SEND"
         with m.State("SEND"):
             with m.If(self._sender.done):
                 m.next = "IDLE"
@@ -233,8 +237,8 @@ class LinkEndpoint(wiring.Component):
                     with m.If(final):
                         m.next = "CRC"
         with m.State("BEAT"):
-            m.d.comb += self.m_axi_wvalid.eq(1)
-            with m.If(self.m_axi_wready):
+            m.d.comb += self.m_axi_wvalid.eq(self._intake.fresh)
+            with m.If(self.m_axi_wvalid & self.m_axi_wready):
                 m.d.comb += self._intake.pop.eq(1)
                 m.d.sync += [*step, self._half.eq(0)]
                 m.next = "COLLECT"
@@ -274,11 +278,14 @@ class LinkEndpoint(wiring.Component):
                     self._answer(m, self.m_axil_rresp)
                     m.next = "CRC"
         with m.State("REGISTER_WRITE"):
-            aw, w = ~address_taken, ~data_taken
-            m.d.comb += [self.m_axil_awvalid.eq(aw), self.m_axil_wvalid.eq(w)]
-            m.d.sync += [address_taken.eq(address_taken | self.m_axil_awready),
-                         data_taken.eq(data_taken | self.m_axil_wready)]
-            with m.If((address_taken | self.m_axil_awready) & (data_taken | self.m_axil_wready)):
+            fresh = self._intake.fresh
+            m.d.comb += [self.m_axil_awvalid.eq(fresh & ~address_taken),
+                         self.m_axil_wvalid.eq(fresh & ~data_taken)]
+            taken = (address_taken | self.m_axil_awready) & (data_taken | self.m_axil_wready)
+            with m.If(fresh):
+                m.d.sync += [address_taken.eq(address_taken | self.m_axil_awready),
+                             data_taken.eq(data_taken | self.m_axil_wready)]
+            with m.If(fresh & taken):
                 m.d.comb += self._intake.pop.eq(1)
                 m.d.sync += [address_taken.eq(0), data_taken.eq(0), self._half.eq(0)]
                 m.next = "REGISTER_WRITTEN"

@@ -31,13 +31,14 @@ class Intake(wiring.Component):
     -------
     byte, valid, error : from the UART receiver
     available : there is at least one request
-    data, pop : its next byte; the byte after ``pop`` is there one cycle later
+    data, fresh, pop : its next byte, when that is there; ``pop`` only then
     """
     byte: In(8)
     valid: In(1)
     error: In(1)
     available: Out(1)
     data: Out(8)
+    fresh: Out(1, init=1)
     pop: In(1)
 
     depth = 2 * MAX_PAYLOAD
@@ -54,11 +55,11 @@ class Intake(wiring.Component):
         value = self.byte ^ Mux(escaped, FLIP, 0)
         part, take = Signal(2), Signal()
         m.d.comb += [
-            self.available.eq(head != checked), self.data.eq(read.data),
+            self.available.eq(head != checked),
             read.addr.eq(head + self.pop),
             write.addr.eq(tail), write.data.eq(value), write.en.eq(take & ~bad),
         ]
-        m.d.sync += head.eq(read.addr)
+        m.d.sync += [head.eq(read.addr), self.data.eq(read.data), self.fresh.eq(~self.pop)]
         with m.If(self.error):
             m.d.sync += bad.eq(1)
         with m.If(take):

@@ -40,13 +40,15 @@ class Sender(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        crc, value = Signal(16, init=CRC_START), Signal(8)
+        crc, value, following = Signal(16, init=CRC_START), Signal(8), Signal(8)
+        # A register behind the choice: what is chosen stays for several cycles before it is taken.
+        m.d.sync += value.eq(following)
         border, escaped, half = Signal(), Signal(), Signal()
         special = ~border & ~escaped & ((value == FLAG) | (value == ESCAPE))
         sent = Signal()    # ``value`` is taken, after its escape
         m.d.comb += [
             sent.eq(self.valid & self.ready & ~special),
-            self.byte.eq(Mux(special, ESCAPE, value ^ Mux(escaped, FLIP, 0))),
+            self.byte.eq(Mux(border, FLAG, Mux(special, ESCAPE, value ^ Mux(escaped, FLIP, 0)))),
         ]
         with m.If(self.valid & self.ready):
             m.d.sync += escaped.eq(special)
@@ -56,7 +58,7 @@ class Sender(wiring.Component):
 
         def part(name, byte, after):
             with m.State(name):
-                m.d.comb += [self.valid.eq(1), value.eq(byte)]
+                m.d.comb += [self.valid.eq(1), following.eq(byte)]
                 with m.If(sent):
                     m.next = after
 
@@ -69,13 +71,13 @@ class Sender(wiring.Component):
             part("SEQUENCE", self.sequence, "COMMAND")
             part("COMMAND", self.command, "STATUS")
             with m.State("STATUS"):
-                m.d.comb += [self.valid.eq(1), value.eq(self.status)]
+                m.d.comb += [self.valid.eq(1), following.eq(self.status)]
                 with m.If(sent):
                     m.next = "CRC_HIGH"
                     with m.If(self.has_payload):
                         m.next = "PAYLOAD"
             with m.State("PAYLOAD"):
-                m.d.comb += [self.valid.eq(1), value.eq(self.word.word_select(half, 8))]
+                m.d.comb += [self.valid.eq(1), following.eq(self.word.word_select(half, 8))]
                 with m.If(sent):
                     m.d.sync += half.eq(~half)
                     with m.If(half):
