@@ -2,8 +2,9 @@
 
 from amaranth import *
 from amaranth.lib import wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
+
+from hw.ram import block_ram
 
 __all__ = ["Counters"]
 
@@ -30,10 +31,10 @@ class Counters(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         count = self._count
-        m.submodules.sums = sums = Memory(shape=32, depth=count, init=[])
+        m.submodules.sums = sums = block_ram(32, count)
         write, read = sums.write_port(), sums.read_port()
         low = Array(Signal(range(count + 1), name=f"low{i}") for i in range(count))
-        turn, stale = Signal(range(count)), Signal(count, init=~0)   # stale: the memory's word is old
+        turn, stale = Signal(range(count)), Signal(count, init=~0)   # stale: not cleared yet
         carried, zero = Signal(range(count + 1)), Signal()
         m.d.sync += [
             turn.eq(Mux(turn == count - 1, 0, turn + 1)), stale.bit_select(turn, 1).eq(0),

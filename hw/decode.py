@@ -2,10 +2,10 @@
 
 from amaranth import *
 from amaranth.lib import data, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.delay import delay
+from hw.ram import block_ram
 
 __all__ = ["CODES", "DECODE_LATENCY", "Decoder", "SELECTS", "STEPS", "TABLE_ROWS", "entry_bits",
            "row_bits", "row_index"]
@@ -66,8 +66,7 @@ class Decoder(wiring.Component):
         config = self._config
         lanes, entry = config.k_tile, config.lane_bits
         width = row_bits(config)
-        m.submodules.table = table = Memory(shape=unsigned(width), init=[],
-                                            depth=TABLE_ROWS)
+        m.submodules.table = table = block_ram(unsigned(width), TABLE_ROWS)
         write = table.write_port(granularity=config.memory_bits)
         chunks = width // config.memory_bits
         m.d.comb += [

@@ -2,7 +2,6 @@
 
 from amaranth import *
 from amaranth.lib import wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.axi import instruction_layout
@@ -18,6 +17,7 @@ from hw.isa import (
     Target,
 )
 from hw.load import PROGRAM_TARGET
+from hw.ram import block_ram
 
 __all__ = ["Dispatcher", "DISPATCH_CYCLES", "ENGINES", "dispatch_cycles"]
 
@@ -71,8 +71,8 @@ class Dispatcher(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config = self._config
-        m.submodules.program = program = Memory(shape=INSTRUCTION_BITS, init=[],
-                                                depth=config.program_depth)
+        m.submodules.program = program = block_ram(INSTRUCTION_BITS,
+                                                   config.program_depth)
         write = program.write_port(granularity=config.memory_bits)
         read = program.read_port()
         beats = INSTRUCTION_BITS // config.memory_bits
@@ -148,7 +148,7 @@ class Dispatcher(wiring.Component):
     def _registers(self, m, word, raw, turning):
         """Address registers in a memory. Returns the sum of the first address slot and its
         register, and a signal that writes it back to that register."""
-        m.submodules.registers = memory = Memory(shape=32, depth=REGISTERS, init=[])
+        m.submodules.registers = memory = block_ram(32, REGISTERS)
         write, read = memory.write_port(), memory.read_port()
         written = Signal(REGISTERS)     # since the start; others are zero, and so is register 0
         known, add = Signal(), Signal()

@@ -3,21 +3,20 @@
 from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.fifo import SyncFIFO
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.axi import instruction_layout
 from hw.decode import DECODE_LATENCY, Decoder
 from hw.delay import delay
 from hw.isa import Target
+from hw.ram import block_ram
 from hw.row import Row, result_latency
 from hw.sequencer import Sequencer
 from hw.tables import TableFiller
 
-__all__ = ["ExecuteEngine", "JOB_DEPTH", "retire_latency", "slice_latency"]
+__all__ = ["ExecuteEngine", "retire_latency", "slice_latency"]
 
 SELECT_BIT = 9  # place of the codebook's number in a scale's half-word
-JOB_DEPTH = 2  # instructions the table filler may be ahead of the sequencer
 
 
 def slice_latency(config):
@@ -73,7 +72,7 @@ class ExecuteEngine(wiring.Component):
         config = self._config
         layout = instruction_layout("exec")
         m.submodules.queue = queue = SyncFIFO(width=layout.size, depth=config.queue_depth)
-        m.submodules.jobs = jobs = SyncFIFO(width=layout.size, depth=JOB_DEPTH)
+        m.submodules.jobs = jobs = SyncFIFO(width=layout.size, depth=config.job_depth)
         m.submodules.filler = filler = TableFiller(config)
         m.submodules.sequencer = sequencer = Sequencer(config)
         self._buffers(m, filler, sequencer)
@@ -190,7 +189,7 @@ class ExecuteEngine(wiring.Component):
     def _buffer(self, m, name, target, width, depth, rows=1):
         """A buffer written by memory beats and read by whole words; returns its read port."""
         config = self._config
-        m.submodules[name] = memory = Memory(shape=unsigned(width), depth=depth, init=[])
+        m.submodules[name] = memory = block_ram(unsigned(width), depth)
         write = memory.write_port(granularity=config.memory_bits)
         chunks = width // config.memory_bits
         lane_bits = (chunks - 1).bit_length()

@@ -7,8 +7,9 @@ carry cells, ``MULT18X18D`` and ``PDPW16KD``; of ``"ice40"`` only the adders (``
 
 from amaranth import *
 from amaranth.lib import wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
+
+from hw.ram import block_ram
 
 
 class GenericAdders(Elaboratable):
@@ -225,7 +226,7 @@ class PsumMemory(wiring.Component):
             return m
 
         shape = signed(config.psum_bits)
-        m.submodules.mem = mem = Memory(shape=shape, depth=config.psum_depth, init=[])
+        m.submodules.mem = mem = block_ram(shape, config.psum_depth)
         read, write = mem.read_port(), mem.write_port()
         data = Signal(shape, reset_less=True)
         m.d.comb += [

@@ -4,7 +4,6 @@ from functools import cache
 
 from amaranth import *
 from amaranth.lib import data, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.delay import delay
@@ -12,6 +11,7 @@ from hw.fabric import PsumMemory
 from hw.lookup import RowTables
 from hw.mac_pe import MacPE
 from hw.pe import LutPE
+from hw.ram import block_ram
 from hw.sequencer import slot_layout
 from hw.serial_pe import SerialPE
 from hw.tables import fill_layout
@@ -122,8 +122,7 @@ class Row(wiring.Component):
     def _drain(self, m, final, out):
         """Results of one channel go to the output buffer, ``drain`` columns per cycle."""
         config = self._config
-        m.submodules.buffer = buffer = Memory(shape=config.out_word_bits, init=[],
-                                              depth=config.out_depth)
+        m.submodules.buffer = buffer = block_ram(config.out_word_bits, config.out_depth)
         write, read = buffer.write_port(), buffer.read_port()
         m.d.comb += [read.addr.eq(self.read_addr), self.read_data.eq(read.data)]
         words = Array(Cat(pe.result_o[1:] for pe in self._pes[i:i + config.drain])

@@ -24,6 +24,7 @@ class Sizes:
     value_bits: int
     dequant: str
     memory_bits: int
+    queue_depth: int
 
     @property
     def lane_acts(self) -> int:
@@ -70,6 +71,11 @@ class Sizes:
         """Table banks. One bank of ``tl2`` tables is free again after its last slot; the shadow
         registers of ``serial`` and ``mac`` after the first, which takes them over."""
         return 1 if self.decodes or self.tl2 else 2
+
+    @property
+    def job_depth(self) -> int:
+        """Instructions the table filler may be ahead of the sequencer."""
+        return min(self.queue_depth, 2)
 
     @property
     def lane_bits(self) -> int:

@@ -9,7 +9,7 @@ from hw.axi import burst_length, instruction_layout
 
 __all__ = ["StoreEngine"]
 
-DATA_DEPTH = 8
+DATA_DEPTH = 4    # beats read ahead: enough for one per cycle
 
 
 class StoreEngine(wiring.Component):

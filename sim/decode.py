@@ -124,4 +124,5 @@ class Decoder:
         order = Order(engine=self.engines[instr.op], values=values,
                       takes=tuple((self.tokens[queue], counter) for queue, counter in takes),
                       gives=tuple(self.tokens[queue] for queue in gives))
-        return Dispatch(order, dispatch_cycles(instr.op), values.get("dram", 0), values.get("dram_reg", 0))
+        return Dispatch(order, dispatch_cycles(instr.op), values.get("dram", 0),
+                        values.get("dram_reg", 0))

@@ -22,8 +22,9 @@ class Executor(Engine):
     """Filler and sequencer of one machine.
 
     A bank is seen free ``rows + 1`` cycles after its last slot, or its first where elements take
-    activations over. That holds the filler back, never the job queue between the two. Tokens are
-    given ``retire`` cycles after the last slot.
+    activations over. That holds the filler back; the job queue between the two does so only where
+    it holds one job, until the sequencer has taken it. Tokens are given ``retire`` cycles after the
+    last slot.
     """
 
     def __init__(self, machine: Machine, counts: dict[str, int]):
@@ -58,9 +59,12 @@ class Executor(Engine):
         timing = self.memo.get(key)
         if timing is None:
             timing = self.memo[key] = self._schedule(*key)
+        taken = max(now + 1, self.sequencer_idle)    # by the sequencer
         self.free = tuple(now + at for at in timing.free)
         self.sequencer_idle = now + timing.last + 1
         self.idle = now + timing.filled + 1
+        if self.machine.job_depth == 1:
+            self.idle = max(self.idle, taken + 1)
         self.last = now + timing.last
         self.counts["execute_wait_tables"] += timing.waited
         self.counts["execute_busy"] += planes

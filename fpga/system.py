@@ -1,0 +1,51 @@
+"""What every board holds: the core, its memory and the link, in one clock domain."""
+
+from amaranth import *
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from fpga.link.arbiter import MemoryArbiter
+from fpga.link.endpoint import LinkEndpoint
+from hw.axi import AXI4_LITE_PORTS, AXI4_PORTS
+from hw.core import Core
+
+__all__ = ["System"]
+
+
+class System(wiring.Component):
+    """Core and link share ``memory``, an AXI4 subordinate; the link also reaches the core's
+    registers.
+
+    Members
+    -------
+    rx, tx : UART pins
+    """
+
+    def __init__(self, machine, memory, link):
+        self._machine, self._memory, self._link = machine, memory, link
+        super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        bits = self._machine.memory_bits
+        m.submodules.core = core = Core(self._machine)
+        m.submodules.memory = memory = self._memory
+        m.submodules.link = link = LinkEndpoint(self._link)
+        m.submodules.arbiter = arbiter = MemoryArbiter(
+            memory_bits=bits, outstanding=self._machine.outstanding)
+        m.d.comb += [link.rx.eq(self.rx), self.tx.eq(link.tx)]
+        self._connect(m, AXI4_PORTS(bits), core, "m_axi_", arbiter, "core_")
+        self._connect(m, AXI4_PORTS(bits), link, "m_axi_", arbiter, "link_")
+        self._connect(m, AXI4_PORTS(bits), arbiter, "m_axi_", memory, "")
+        ports = {name: port.flip() for name, port in AXI4_LITE_PORTS.items()}
+        self._connect(m, ports, link, "m_axil_", core, "s_axil_")
+        return m
+
+    @staticmethod
+    def _connect(m, ports, manager, of_manager, subordinate, of_subordinate):
+        """Wire a bus whose manager side has ``ports``."""
+        for name, port in ports.items():
+            one = getattr(manager, of_manager + name)
+            other = getattr(subordinate, of_subordinate + name, None)
+            if other is not None:
+                m.d.comb += other.eq(one) if port.flow is Out else one.eq(other)
