@@ -39,6 +39,8 @@ class Machine(Sizes):
     lane_mult : of ``mac`` elements: ``fabric`` or ``dsp`` multipliers
     dequant : how a partial sum meets its group scale: ``dsp`` (one multiplier per element) or
         ``serial`` (two bits of the scale per cycle; a channel then takes ``scale_steps`` slots)
+    scale_units : of ``serial`` dequantization: units that share the 9 steps of a scale, 1, 2, 3, 5
+        or 9; a channel takes 9, 5, 3, 2 or 1 slots at least
     fabric : ``generic`` (plain HDL), ``ecp5`` or ``ice40``: how arithmetic is written; never
         changes a bit or a cycle
     memory_bits : width of the AXI4 memory port
@@ -62,6 +64,7 @@ class Machine(Sizes):
     value_bits: int = 6
     lane_mult: str = "fabric"
     dequant: str = "dsp"
+    scale_units: int = 1
     fabric: str = "generic"
     memory_bits: int = 32
     weight_depth: int = 1024
@@ -83,6 +86,7 @@ class Machine(Sizes):
         self._among("table", ("lutram", "mux", "tl2"))
         self._among("lane_mult", ("fabric", "dsp"))
         self._among("dequant", ("dsp", "serial"))
+        self._among("scale_units", (1, 2, 3, 5, 9))  # of the others one would stand idle
         self._among("fabric", ("generic", "ecp5", "ice40"))
         self._among("act_bits", ACT_BITS)
         self._among("memory_bits", (16, 32, 64, 128, 256))
