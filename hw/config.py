@@ -38,9 +38,9 @@ class Machine(Sizes):
     value_bits : of ``mac`` elements: signed width of a decoded weight
     lane_mult : of ``mac`` elements: ``fabric`` or ``dsp`` multipliers
     dequant : how a partial sum meets its group scale: ``dsp`` (one multiplier per element) or
-        ``serial`` (two bits of the scale per cycle; a channel then takes ``scale_steps`` slots)
-    scale_units : of ``serial`` dequantization: units that share the 9 steps of a scale, 1, 2, 3, 5
-        or 9; a channel takes 9, 5, 3, 2 or 1 slots at least
+        ``serial`` (two bits of the scale per step; a channel then takes ``scale_steps`` slots)
+    scale_units : of ``serial`` dequantization: units that share the nine steps of a scale, 1, 2, 3,
+        5 or 9; a channel then takes at least 9, 5, 3, 2 or 1 slots
     fabric : ``generic`` (plain HDL), ``ecp5`` or ``ice40``: how arithmetic is written; never
         changes a bit or a cycle
     memory_bits : width of the AXI4 memory port

@@ -156,9 +156,12 @@ class _Unit(wiring.Component):
         one, plus, minus = (Signal(reset_less=True) for _ in range(3))
         digits, top = Cat(self.rest_i[:2], rest), taken - self.last
         ones, twos = digits[:2 * taken:2], digits[1:2 * taken:2]
-        turn = self.turn if taken > 1 else Const(1, 1)   # without sums of its own: never gated
-        m.d.sync += [one.eq((turn & ones).any()), plus.eq((turn[:top] & twos[:top]).any()),
-                     minus.eq((turn[top:] & twos[top:]).any())]
+        turn = self.turn if taken > 1 else Const(1, 1)   # of one digit a cycle none needs a gate
+        m.d.sync += [
+            one.eq((turn & ones).any()),
+            plus.eq((turn[:top] & twos[:top]).any() & ~turn[top:].any()),
+            minus.eq((turn[top:] & twos[top:]).any()),
+        ]
 
         # The sum above the digits done: of the units before, then the unit's own, the other 0.
         entry, own = (Signal.like(self.high_i, reset_less=True) for _ in range(2))
