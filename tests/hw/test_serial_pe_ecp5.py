@@ -22,9 +22,9 @@ SIZES = {
     "k16s3": K16.replace(dequant="serial", scale_units=3),
     "k16s9": K16.replace(dequant="serial", scale_units=9),
     "k32": Machine(pe="serial", rows=1, cols=2, k_tile=32, builders=4, psum_depth=64),
-    "k64": Machine(pe="serial", rows=1, cols=2, k_tile=64, builders=4, psum_depth=512),
-    "k64s5": Machine(pe="serial", rows=1, cols=2, k_tile=64, builders=4, psum_depth=512,
+    "k32s5": Machine(pe="serial", rows=1, cols=2, k_tile=32, builders=4, psum_depth=64,
                      dequant="serial", scale_units=5),
+    "k64": Machine(pe="serial", rows=1, cols=2, k_tile=64, builders=4, psum_depth=512),
 }
 # What a port is driven with; all others take uniformly random bits. For some time all activations
 # are at one end of their range and all terms alike; lane 0 then makes all signs negative or not.
