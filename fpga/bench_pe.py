@@ -48,6 +48,9 @@ def _cases() -> Iterable[Case]:
         yield _case("serial", pe="serial", k_tile=k_tile)
     for k_tile in (16, 64):
         yield _case("serial, serial scale", pe="serial", k_tile=k_tile, dequant="serial")
+    for k_tile in (16, 64):
+        yield _case("serial, serial scale, 5 units", pe="serial", k_tile=k_tile, dequant="serial",
+                    scale_units=5)
     for value_bits in (2, 4, 6, 8):
         for k_tile in (16, 64) if value_bits <= 4 else (16,):
             yield _case(f"mac {value_bits} bit", pe="mac", value_bits=value_bits, k_tile=k_tile)

@@ -38,7 +38,9 @@ class Machine(Sizes):
     value_bits : of ``mac`` elements: signed width of a decoded weight
     lane_mult : of ``mac`` elements: ``fabric`` or ``dsp`` multipliers
     dequant : how a partial sum meets its group scale: ``dsp`` (one multiplier per element) or
-        ``serial`` (two bits of the scale per cycle; a channel then takes ``scale_steps`` slots)
+        ``serial`` (two bits of the scale per step; a channel then takes ``scale_steps`` slots)
+    scale_units : of ``serial`` dequantization: units that share the nine steps of a scale, 1, 2, 3,
+        5 or 9; a channel then takes at least 9, 5, 3, 2 or 1 slots
     fabric : ``generic`` (plain HDL), ``ecp5`` or ``ice40``: how arithmetic is written; never
         changes a bit or a cycle
     memory_bits : width of the AXI4 memory port
@@ -63,6 +65,7 @@ class Machine(Sizes):
     value_bits: int = 6
     lane_mult: str = "fabric"
     dequant: str = "dsp"
+    scale_units: int = 1
     fabric: str = "generic"
     memory_bits: int = 32
     weight_depth: int = 1024
@@ -85,6 +88,7 @@ class Machine(Sizes):
         self._among("table", ("lutram", "mux", "tl2"))
         self._among("lane_mult", ("fabric", "dsp"))
         self._among("dequant", ("dsp", "serial"))
+        self._among("scale_units", (1, 2, 3, 5, 9))  # of the others one would stand idle
         self._among("fabric", ("generic", "ecp5", "ice40"))
         self._among("act_bits", ACT_BITS)
         self._among("memory_bits", (16, 32, 64, 128, 256))

@@ -17,7 +17,7 @@ __all__ = ["SerialMultiplier", "WideMultiplier", "multiplier_for", "multiplier_l
 
 def multiplier_latency(config):
     """Cycles from S to ``p`` of :func:`multiplier_for`."""
-    return config.scale_steps if config.dequant == "serial" else Multiplier.latency
+    return config.scale_digits if config.dequant == "serial" else Multiplier.latency
 
 
 def multiplier_for(config):
@@ -65,8 +65,9 @@ class WideMultiplier(wiring.Component):
         ]
         m.d.comb += [
             narrow.load.eq(self.load), narrow.a.eq(self.a[:18].as_signed()), narrow.b.eq(self.b),
-            self.p.eq(Cat(narrow.p[:18], adder.top(narrow.p[18:config.psum_bits], scale[-1],
-                                                  plus_late, minus_late)).as_signed()),
+            self.p.eq(Cat(narrow.p[:18], adder.added(
+                narrow.p[18:config.psum_bits], scale[-1], plus_late, minus_late,
+                config.psum_bits - 18)).as_signed()),
         ]
         return m
 
@@ -74,9 +75,10 @@ class WideMultiplier(wiring.Component):
 class SerialMultiplier(wiring.Component):
     """``p = S * M``, signed, two bits of M per cycle from the least significant; no DSP block.
 
-    ``p`` holds ``config.scale_steps`` cycles after S, in that cycle only. ``load`` must not be 1
-    again before the last cycle of S, which is the one before ``p``: one product per
-    ``config.scale_steps`` cycles.
+    A chain of ``config.scale_units``: each takes ``config.scale_steps`` digits of two bits, the
+    last one those that are left, and hands the product over to the next. ``p`` holds
+    ``config.scale_digits`` cycles after S, in that cycle only. ``load`` must not be 1 again before
+    the last cycle of the first unit: one product per ``config.scale_steps`` cycles.
 
     Members
     -------
@@ -91,61 +93,128 @@ class SerialMultiplier(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config = self._config
-        ecp5 = config.fabric == "ecp5"
+        turn = Signal(config.scale_digits - 1)   # one-hot: the digit taken now, but for the last
+        coming = Cat(self.load, turn)            # the one taken next
+        m.d.sync += turn.eq(coming)
+
+        taken = self.a, self.b, Const(0), Const(0)
+        for index, first in enumerate(range(0, config.scale_digits, config.scale_steps)):
+            m.submodules[f"unit{index}"] = unit = _Unit(config, first)
+            m.d.comb += [
+                unit.turn.eq(coming[first:]),
+                *(port.eq(value) for port, value in zip(
+                    (unit.s_i, unit.rest_i, unit.high_i, unit.low_i), taken, strict=True)),
+            ]
+            taken = unit.s_o, unit.rest_o, unit.high_o, unit.low_o
+
+        p = Signal.like(self.p[:config.psum_bits].as_signed(), reset_less=True)
+        m.d.sync += p.eq(Cat(unit.low_o, unit.high_o))
+        m.d.comb += self.p.eq(p)
+        return m
+
+
+class _Unit(wiring.Component):
+    """Digits ``first`` and following of M, one per cycle.
+
+    Members
+    -------
+    turn : ``In(taken)``
+        Bit ``i``: the unit's digit ``i`` is the next one.
+    s_i, rest_i, high_i, low_i : ``In``
+        Taken over with the first digit: S, M from that digit on, and of the sum of the digits
+        before what lies above them and the bits below.
+    s_o, rest_o, high_o, low_o : ``Out``
+        The same for the next unit, in the cycle of the last digit.
+    """
+    def __init__(self, config, first):
+        self._config = config
+        self.first, left = first, config.scale_digits - first
+        self.taken = taken = min(config.scale_steps, left)
+        self.last = taken == left
+        self.bits = bits = config.psum_bits - 2 * first   # of the product, from this digit on
+        s, sum_bits = signed(min(config.acc_bits, bits)), min(config.acc_bits, bits - 2)
+        super().__init__({
+            "turn": In(taken), "s_i": In(s), "s_o": Out(s),
+            "rest_i": In(2 * left), "rest_o": Out(2 * (left - taken)),
+            "high_i": In(s), "high_o": Out(signed(sum_bits)),
+            "low_i": In(2 * first), "low_o": Out(2 * (first + taken)),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        ecp5 = self._config.fabric == "ecp5"
         m.submodules.adders = adders = _Ecp5Adders() if ecp5 else _GenericAdders()
+        load, taken = self.turn[0], self.taken
 
-        s = Signal.like(self.a, reset_less=True)
-        rest = Signal(len(self.b) - 2, reset_less=True)       # of M; its lowest digit is taken now
-        high, top = (Signal.like(s, reset_less=True) for _ in range(2))
-        low = Signal(len(self.b), reset_less=True)
-        steps = Signal(config.scale_steps - 1)                # one-hot: the digit of ``rest``
-        one, plus, minus = (Signal(reset_less=True) for _ in range(3))   # of the digit: 1, 2, −2
+        s = Signal.like(self.s_i, reset_less=True)
+        rest = Signal(len(self.rest_i) - 2, reset_less=True)
+        done = Signal.like(self.low_i, reset_less=True)
+        with m.If(load):
+            m.d.sync += [s.eq(self.s_i), rest.eq(self.rest_i[2:]), done.eq(self.low_i)]
+
+        # Of the digit: 1, 2, and −2 for the top bit of M.
+        one, plus, minus = (Signal(reset_less=True) for _ in range(3))
+        digits, top = Cat(self.rest_i[:2], rest), taken - self.last
+        ones, twos = digits[:2 * taken:2], digits[1:2 * taken:2]
+        turn = self.turn if taken > 1 else Const(1, 1)   # of one digit a cycle none needs a gate
         m.d.sync += [
-            steps.eq(Cat(self.load, steps)),
-            one.eq(self.load & self.b[0] | (steps & rest[0::2]).any()),
-            plus.eq((self.load & self.b[1] | (steps[:-1] & rest[1:-1:2]).any()) & ~steps[-1]),
-            minus.eq(steps[-1] & rest[-1]),   # the top bit of M
+            one.eq((turn & ones).any()),
+            plus.eq((turn[:top] & twos[:top]).any() & ~turn[top:].any()),
+            minus.eq((turn[top:] & twos[top:]).any()),
         ]
 
-        # What is left of the sum above the digits done, which go into ``low`` from its top.
-        odd = adders.odd(high, s, one)
-        even = adders.even(odd, s, plus, minus)
-        m.d.sync += [
-            high.eq(even[1:].as_signed()), top.eq(even[1:].as_signed()),
-            low.eq(Cat(low[2:], odd[0], even[0])),
-        ]
-        with m.If(self.load):
-            m.d.sync += [s.eq(self.a), rest.eq(self.b[2:]), high.eq(0)]
-        m.d.comb += self.p.eq(Cat(low, top).as_signed())
+        # The sum above the digits done: of the units before, then the unit's own, the other 0.
+        entry, own = (Signal.like(self.high_i, reset_less=True) for _ in range(2))
+        odd = adders.odd(entry, own, s, one, min(len(s) + 1, self.bits))
+        gates = (plus, minus) if self.last else (plus,)
+        even = adders.even(odd, s, min(len(s) + 1, self.bits - 1), *gates)
+        above = even[1:].as_signed()
+        if self.first:
+            m.d.sync += entry.eq(self.high_i)
+            with m.If(self.turn[1:].any()):
+                m.d.sync += entry.eq(0)
+        if taken > 1:
+            m.d.sync += own.eq(above)
+            with m.If(load):
+                m.d.sync += own.eq(0)
 
+        low = Signal(2 * taken, reset_less=True)
+        below = Cat(low[2:], odd[0], even[0])
+        m.d.sync += low.eq(below)
+        m.d.comb += [self.s_o.eq(s), self.rest_o.eq(digits[2 * taken:]), self.high_o.eq(above),
+                     self.low_o.eq(Cat(done, below))]
         return m
 
 
 class _GenericAdders(Elaboratable):
-    def odd(self, high, s, one):
-        """``high + one * s``, signed, one bit wider than ``s``."""
-        return (high + Mux(one, s, 0))[:len(s) + 1].as_signed()
+    def odd(self, entry, own, s, one, width):
+        """``(entry | own) + one * s``, ``signed(width)``; wraps."""
+        return ((entry | own) + Mux(one, s, 0))[:width].as_signed()
 
-    def even(self, odd, s, plus, minus):
-        """``(odd >> 1) + (plus - minus) * s``, signed, as wide as ``odd``; not both are 1."""
-        return ((odd >> 1) + Mux(plus, s, 0) - Mux(minus, s, 0))[:len(odd)].as_signed()
+    def even(self, odd, s, width, plus, minus=0):
+        """``(odd >> 1) + (plus - minus) * s``, ``signed(width)``; not both are 1; wraps."""
+        return ((odd >> 1) + Mux(plus, s, 0) - Mux(minus, s, 0))[:width].as_signed()
 
     def elaborate(self, platform):
         return Module()
 
 
 class _Ecp5Adders(Ecp5Adders):
-    """With C and D both 0 a cell adds 0, so that what it passes on, ``f(A, B, 0, 0)``, is A in
-    every case. A cell in front starts the carry of a negation."""
-    def odd(self, high, s, one):
-        return self._add([(0x6AAA, _bit(high, i), _bit(s, i), one, 1) for i in range(len(s) + 1)])
+    """With C and D both 0 a cell adds 0, so that what it passes on, ``f(A, B, 0, 0)``, is its first
+    operand in every case. A cell in front starts the carry of a negation."""
+    def odd(self, entry, own, s, one, width):
+        return self._add([(0x1EEE, _bit(entry, i), _bit(own, i), _bit(s, i), one)
+                          for i in range(width)])
 
-    def even(self, odd, s, plus, minus):
-        return self.top([_bit(odd, i + 1) for i in range(len(odd))], s, plus, minus)
+    def even(self, odd, s, width, plus, minus=None):
+        if minus is None:
+            return self._add([(0x6AAA, _bit(odd, i + 1), _bit(s, i), plus, 1)
+                              for i in range(width)])
+        return self.added(odd[1:], s, plus, minus, width)
 
-    def top(self, value, addend, plus, minus):
-        """``value + (plus - minus) * addend``, as wide as ``value``; not both are 1; wraps."""
-        bits = [(0x096A, a, _bit(addend, i), plus, minus) for i, a in enumerate(value)]
+    def added(self, value, addend, plus, minus, width):
+        """``value + (plus - minus) * addend``, ``signed(width)``; not both are 1; wraps."""
+        bits = [(0x096A, _bit(value, i), _bit(addend, i), plus, minus) for i in range(width)]
         return self._add([(0x000A, minus, 0, 0, 1), *bits])[1:].as_signed()
 
 

@@ -23,6 +23,7 @@ class Sizes:
     table: str
     value_bits: int
     dequant: str
+    scale_units: int
     memory_bits: int
     queue_depth: int
 
@@ -105,9 +106,14 @@ class Sizes:
         return (1 << ceil_log2(self.weight_word_beats)) - self.weight_word_beats
 
     @property
+    def scale_digits(self) -> int:
+        """Digits of two bits of a group scale, of which a serial unit multiplies one a cycle."""
+        return self.mult_bits // 2
+
+    @property
     def scale_steps(self) -> int:
         """Fewest slots of a channel, for the sake of the multiplier."""
-        return self.mult_bits // 2 if self.dequant == "serial" else 1
+        return -(-self.scale_digits // self.scale_units) if self.dequant == "serial" else 1
 
     @property
     def sigma_bits(self) -> int:

@@ -56,6 +56,8 @@ def test_density_counts_the_slices_of_a_weight():
     assert density(serial, 1000)["W4"] == 8.0 and density(serial, 1000)["W8"] == 3.2
     slow = serial.replace(dequant="serial")     # nine cycles for every scale
     assert density(slow, 1000)["W4"] == round(16 / 9, 1)
+    hidden = slow.replace(scale_units=5)        # two for every scale, as a weight has
+    assert density(hidden, 1000)["W4"] == 8.0 and density(hidden, 1000)["W2"] == 8.0
     narrow = serial.replace(pe="mac", value_bits=4)
     assert density(narrow, 1000)["W8"] is None and density(narrow, 1000)["W4"] == 16.0
 

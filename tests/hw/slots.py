@@ -178,7 +178,7 @@ class Stream:
         self.lane = 3 if config.table == "tl2" else 4
         self.banks = 1 if config.table == "tl2" else 2
         levels = (config.k_tile // self.lane).bit_length() - 1
-        self.scale_steps = 9 if config.dequant == "serial" else 1
+        self.scale_steps = -(-9 // config.scale_units) if config.dequant == "serial" else 1
         product = 9 if config.dequant == "serial" else 2
         assert (dut.s_latency, dut.result_latency) == (levels + 4, levels + 5 + product)
 

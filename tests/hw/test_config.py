@@ -29,7 +29,8 @@ def test_identity_covers_what_programs_depend_on_and_nothing_else():
     assert {m.identity() for m in same} == {tiny.identity()}
     other = {"rows": 4, "cols": 4, "k_tile": 32, "builders": 1, "memory_bits": 16,
              "weight_depth": 512, "act_depth": 512, "scale_depth": 256, "psum_depth": 32,
-             "out_depth": 128, "program_depth": 256, "outstanding": 2, "queue_depth": 2}
+             "out_depth": 128, "program_depth": 256, "outstanding": 2, "queue_depth": 2,
+             "scale_units": 5}
     identities = {tiny.replace(**{name: value}).identity() for name, value in other.items()}
     assert len(identities | {tiny.identity()}) == len(other) + 1
 
@@ -53,6 +54,7 @@ def test_identity_covers_what_programs_depend_on_and_nothing_else():
     ({"act_bits": 7}, ("act_bits", "4, 8, 16", "7")),
     ({"pe": "fma"}, ("pe", "lut, serial, mac", "'fma'")),
     ({"dequant": "lut"}, ("dequant", "dsp, serial", "'lut'")),
+    ({"scale_units": 4}, ("scale_units", "1, 2, 3, 5, 9", "4")),
     ({"lane_mult": "lut"}, ("lane_mult", "fabric, dsp", "'lut'")),
     ({"value_bits": 10}, ("value_bits", "2…9", "10")),
     ({"table": "rom"}, ("table", "lutram", "mux", "'rom'")),
@@ -120,6 +122,12 @@ def test_another_element_keeps_the_weight_word(preset, pe):
     assert other.k_tile * 4 == preset.k_tile and other.with_pe(pe) == other
     assert other.with_pe("lut").k_tile == preset.k_tile
     assert other.identity() != preset.identity()
+
+
+@pytest.mark.parametrize("units, steps", [(1, 9), (2, 5), (3, 3), (5, 2), (9, 1)])
+def test_slots_that_a_scale_takes(units, steps):
+    tiny = PRESETS["tiny"].replace(scale_units=units)
+    assert tiny.replace(dequant="serial").scale_steps == steps and tiny.scale_steps == 1
 
 
 def test_identity_leaves_out_what_no_program_depends_on():

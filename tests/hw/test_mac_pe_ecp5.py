@@ -22,6 +22,7 @@ SIZES = {  # of 18, 19 and 20 bits and more for S, by one, one and two DSP block
     "k4v9a4": K4.replace(value_bits=9, act_bits=4),
     "k4v9a16": K4.replace(value_bits=9, act_bits=16),
     "k16v4s": K16.replace(value_bits=4, dequant="serial"),
+    "k16v9s5": K16.replace(value_bits=9, dequant="serial", scale_units=5),
     "k16v7": K16.replace(value_bits=7), "k16v8": K16.replace(value_bits=8),
     "k16v9": K16.replace(value_bits=9), "k64v2": K64.replace(value_bits=2),
     "k4v2d": K4.replace(value_bits=2, lane_mult="dsp"),

@@ -18,6 +18,7 @@ MACHINES = {
     "k4": K4, "k16": K16, "k64": K64, "k16-mux": K16.replace(table="mux"),
     "k4-mux": K4.replace(table="mux"), "tl3": TL3, "tl12": TL12, "tl48": TL48,
     "k16-serial-scale": K16.replace(dequant="serial"),
+    "k16-serial-scale-3": K16.replace(dequant="serial", scale_units=3),
     "k16-mux-serial-scale": K16.replace(table="mux", dequant="serial"),
     **{f"{name}-a{bits}": machine.replace(act_bits=bits) for bits in (4, 16)
        for name, machine in (("k16", K16), ("k16-mux", K16.replace(table="mux")), ("tl12", TL12))},

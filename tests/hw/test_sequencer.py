@@ -11,9 +11,10 @@ PLAIN = Machine(rows=2, cols=2)                                     # a channel 
 SLOW = Machine(rows=4, cols=8, memory_bits=16)                      # … in four
 CODES = Machine(rows=4, cols=8, k_tile=8, memory_bits=16, pe="mac")  # codes, taken over at once
 STEPS = Machine(rows=2, cols=4, k_tile=4, builders=1, pe="serial", dequant="serial")
+PAIRS = STEPS.replace(scale_units=5)                                # two slots at least
 TRIPLES = Machine(rows=2, cols=4, k_tile=24, table="tl2")           # one bank
-CONFIGS = pytest.mark.parametrize("config", [PLAIN, SLOW, CODES, STEPS, TRIPLES], ids=[
-    "plain", "slow-drain", "codes", "scale-steps", "one-bank"])
+CONFIGS = pytest.mark.parametrize("config", [PLAIN, SLOW, CODES, STEPS, PAIRS, TRIPLES], ids=[
+    "plain", "slow-drain", "codes", "scale-steps", "scale-pairs", "one-bank"])
 FIELDS = ("psum", "out", "rows", "last", "sigma", "first", "final", "bank")
 SIDE = ("w_addr", "s_addr", "shift", "offset", "digit", "step", "part", "packing", "select")
 

@@ -61,10 +61,11 @@ def test_activation_widths(act_bits, dequant):
     stream.run()
 
 
+@pytest.mark.parametrize("units", [1, 3, 5, 9])
 @pytest.mark.parametrize("idle", [0, 0.8], ids=["closest", "gaps"])
 @SIZES
-def test_serial_dequantization(config, idle):
-    config = config.replace(dequant="serial")
+def test_serial_dequantization(config, idle, units):
+    config = config.replace(dequant="serial", scale_units=units)
     rng = np.random.default_rng(seed=3)
     stream = SerialStream(SerialPE(config), config, rng, idle)
     mults = [0, 1, -1, (1 << 17) - 1, -1 << 17, *rng.integers(-1 << 17, 1 << 17, 3).tolist()]

@@ -19,7 +19,11 @@ SIZES = {
     "k16": K16,
     "k16a4": K16.replace(act_bits=4),
     "k16s": K16.replace(dequant="serial"),
+    "k16s3": K16.replace(dequant="serial", scale_units=3),
+    "k16s9": K16.replace(dequant="serial", scale_units=9),
     "k32": Machine(pe="serial", rows=1, cols=2, k_tile=32, builders=4, psum_depth=64),
+    "k32s5": Machine(pe="serial", rows=1, cols=2, k_tile=32, builders=4, psum_depth=64,
+                     dequant="serial", scale_units=5),
     "k64": Machine(pe="serial", rows=1, cols=2, k_tile=64, builders=4, psum_depth=512),
 }
 # What a port is driven with; all others take uniformly random bits. For some time all activations
