@@ -6,6 +6,7 @@ import pytest
 import serial
 
 from fpga.link.driver import Board, LinkError
+from fpga.link.frames import Command, Info, Reply
 from tests.fpga.link_bench import SimulatedBoard
 
 BAUD = 3_000_000
@@ -47,3 +48,45 @@ def test_port_that_cannot_be_opened(monkeypatch, number, reason):
 def test_port_that_is_absent(tmp_path):
     with pytest.raises(LinkError, match="there is no serial port"):
         Board.open(str(tmp_path / "tty"), BAUD)
+
+
+class Scripted:
+    """A port that answers each request with the next of ``answers``."""
+    timeout: float | None = None
+    in_waiting = 4096
+
+    def __init__(self, answers):
+        self._answers, self._come = iter(answers), b""
+
+    def write(self, data):
+        self._come += next(self._answers)
+
+    def read(self, size=1):
+        data, self._come = self._come[:size], self._come[size:]
+        return data
+
+    def reset_input_buffer(self):
+        self._come = b""
+
+    def close(self):
+        pass
+
+
+def test_replies_that_do_not_fit_are_not_taken():
+    info = Info(clock_khz=1, memory_bytes=1 << 17, identity=1)
+
+    def reply(payload, sequence=2, command=Command.READ):
+        return Reply(sequence=sequence, command=command, status=0, payload=payload).pack()
+
+    board = Board(Scripted([
+        reply(info.pack(), 1, Command.INFO), reply(b"short"), reply(b"four", 1),
+        reply(b"four", command=Command.READ_REGISTER), reply(b"good")]))
+    assert board.info() == info
+    assert board.read(0, 4) == b"good" and board.resent == 3
+
+
+def test_a_board_of_another_protocol_version():
+    info = Info(version=9, clock_khz=1, memory_bytes=1 << 17, identity=1)
+    board = Board(Scripted([Reply(sequence=1, command=4, status=0, payload=info.pack()).pack()]))
+    with pytest.raises(LinkError, match="speaks version 9"):
+        board.info()
