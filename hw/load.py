@@ -80,8 +80,8 @@ class LoadEngine(wiring.Component):
         entry = Signal(pending_layout)
         m.d.comb += [entry[name].eq(head[name]) for name in
                      ("sram", "target", "broadcast", "signal")]
-        m.d.comb += [entry.final.eq(head.beats - 1), pending.w_data.eq(entry), self.araddr.eq(address),
-                     self.arlen.eq(length - 1)]
+        m.d.comb += [entry.final.eq(head.beats - 1), pending.w_data.eq(entry),
+                     self.araddr.eq(address), self.arlen.eq(length - 1)]
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.idle.eq(~queue.r_rdy & ~pending.r_rdy & ~self.write_en)
