@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -26,10 +26,10 @@ from hw.core import core_verilog
 from models.fetch import cache_dir
 from sim.memory import Memory
 
-__all__ = ["Memory", "RunResult", "SimulationError", "build", "run", "verilator_environment"]
+__all__ = ["Memory", "RunResult", "SimulationError", "build", "compile_core", "run",
+           "verilator_environment"]
 
 HARNESS = Path(__file__).with_name("harness.cpp")
-COMPILE_FLAGS = ("-O2",)
 
 Say = Callable[[str], None]
 
@@ -83,16 +83,24 @@ def _verilog(machine: Machine) -> str:
 
 def build(machine: Machine, say: Say = silent) -> Path:
     """The simulator of ``machine``: compiled on first use, then from the cache."""
-    verilog = _verilog(machine.replace(fabric="generic"))
+    return compile_core(_verilog(machine.replace(fabric="generic")), machine.name, say)
+
+
+def compile_core(verilog: str, name: str, say: Say = silent, *, library: Sequence[Path] = (),
+                 arguments: Sequence[str] = (), optimize: str = "-O2") -> Path:
+    """The simulator of module ``bitwright`` of ``verilog``, compiled on first use.
+
+    ``library`` are files of the modules that it is made of; ``arguments`` go to Verilator and
+    ``optimize`` to the C++ compiler; ``name`` is for people."""
     key = hashlib.sha256()
-    for part in (verilog, HARNESS.read_text(), importlib.metadata.version("verilator"),
-                 " ".join(COMPILE_FLAGS)):
+    for part in (verilog, HARNESS.read_text(), importlib.metadata.version("verilator"), optimize,
+                 *arguments, *(path.read_text() for path in library)):
         key.update(part.encode() + b"\0")
     target = cache_dir() / "sim" / key.hexdigest()[:32]
     program = target / "harness"
     if program.is_file():
         return program
-    say(f"compiling the simulator of {machine.name} (once)")
+    say(f"compiling the simulator of {name} (once)")
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix="build-") as scratch:
         source = Path(scratch) / "bitwright.v"
@@ -100,8 +108,8 @@ def build(machine: Machine, say: Say = silent) -> Path:
         command = ["verilator_bin", "--cc", "--exe", "--build", "-O3", "--x-assign", "fast",
                    "--x-initial", "fast", "-Wno-fatal", "-Wno-lint", "--no-assert",
                    "--top-module", "bitwright", "-Mdir", "obj", "-o", "harness",
-                   "-CFLAGS", f"{' '.join(COMPILE_FLAGS)} -DCOUNTERS={len(COUNTER_NAMES)}",
-                   str(source), str(HARNESS)]
+                   "-CFLAGS", f"{optimize} -DCOUNTERS={len(COUNTER_NAMES)}",
+                   *arguments, *map(str, library), str(source), str(HARNESS)]
         done = subprocess.run(command, cwd=scratch, env=verilator_environment(), text=True,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         if done.returncode:
@@ -120,14 +128,15 @@ def build(machine: Machine, say: Say = silent) -> Path:
 
 def run(machine: Machine, image: bytes | NDArray[np.uint8], *, program: int, length: int,
         dump: tuple[int, int], memory: Memory = Memory(), max_cycles: int = 2_000_000_000,
-        fault: int = -1, say: Say = silent) -> RunResult:
+        fault: int = -1, say: Say = silent, simulator: Path | None = None) -> RunResult:
     """Run the program at byte address ``program`` (``length`` instructions) over ``image``.
 
     ``dump`` is the (address, bytes) returned. ``fault`` is the address of a beat that the memory
-    answers with an error. Raises :class:`SimulationError` if the machine does not end within
+    answers with an error. ``simulator`` is what :func:`compile_core` gave, in place of the
+    machine's own. Raises :class:`SimulationError` if the machine does not end within
     ``max_cycles``; an error it reports itself is in the result.
     """
-    simulator = build(machine, say)
+    simulator = simulator or build(machine, say)
     data = bytes(image)
     with tempfile.TemporaryDirectory(prefix="bitwright-") as scratch:
         image_path, dump_path = Path(scratch) / "image", Path(scratch) / "dump"
