@@ -149,7 +149,8 @@ def run(machine: Machine, image: bytes | NDArray[np.uint8], *, program: int, len
         done = subprocess.run([str(simulator), *arguments], capture_output=True, text=True)
         seconds = time.perf_counter() - start
         if done.returncode:
-            raise SimulationError(f"simulator failed: {done.stderr.strip() or done.returncode}")
+            said = (done.stderr.strip() or done.stdout.strip() or str(done.returncode)).splitlines()
+            raise SimulationError(f"simulator failed: {said[0]}")
         report = json.loads(done.stdout)
         if report["status"] & Status.BUSY:
             raise SimulationError(f"the machine is still busy after {max_cycles} cycles")

