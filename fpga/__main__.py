@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from fpga import sdram_timing
+from fpga import board_commands, sdram_timing
 from fpga.bench_pe import CASES, LEAST_MHZ, TYPES, bench, record
 from fpga.cells import FAMILIES
 from fpga.netlist import NetlistResult, check_netlist, family_of
@@ -185,6 +185,9 @@ def _print_netlist(found: NetlistResult) -> None:
             f"{failure['differences']}")))
     print(f"{found.programs} programs from seed {found.seed}, {found.cycles:,} cycles: "
           f"{len(found.failures)} differ")
+
+
+board_commands.register(app)
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from hw.cli import write_text
 from models.fetch import cache_dir
 
-__all__ = ["DEVICES", "Device", "ToolError", "Usage", "measure_verilog", "run_tool"]
+__all__ = ["DEVICES", "Device", "ToolError", "Usage", "find_tool", "measure_verilog", "run_tool"]
 
 
 TIMEOUT = 1800  # seconds for one tool
@@ -64,7 +64,7 @@ class Usage:
     fmax: float
 
 
-def _find(tool: str) -> str:
+def find_tool(tool: str) -> str:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     program = shutil.which(tool, path=path)
     if program is None:
@@ -72,13 +72,14 @@ def _find(tool: str) -> str:
     return program
 
 
-def run_tool(folder: Path, tool: str, *arguments: str) -> None:
-    """Run ``tool`` in ``folder``. Raises :class:`ToolError`, which names the tool's first error."""
+def run_tool(folder: Path, tool: str, *arguments: str, timeout: int = TIMEOUT) -> None:
+    """Run ``tool`` in ``folder`` for at most ``timeout`` seconds. Raises :class:`ToolError`, which
+    names the tool's first error."""
     try:
-        done = subprocess.run([_find(tool), *arguments], cwd=folder, capture_output=True,
-                              text=True, timeout=TIMEOUT)
+        done = subprocess.run([find_tool(tool), *arguments], cwd=folder, capture_output=True,
+                              text=True, timeout=timeout)
     except subprocess.TimeoutExpired:
-        raise ToolError(f"{tool} took more than {TIMEOUT} s; take a smaller machine") from None
+        raise ToolError(f"{tool} took more than {timeout} s; take a smaller machine") from None
     if done.returncode:
         last = (done.stderr.strip() or done.stdout.strip()).splitlines()
         errors = [line for line in last if "ERROR" in line] or last[-1:] or ["no message"]
