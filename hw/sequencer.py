@@ -36,7 +36,7 @@ class Sequencer(wiring.Component):
 
     Members
     -------
-    job, job_valid, job_take : head of the job queue
+    job, job_valid, job_ready : the next job
     full : banks that are filled; ``clear_full`` pulses with a bank's last slot, or its first
         where elements take activations over
     slot : control, registered; ``w_addr``, ``s_addr``, ``shift``, ``offset`` belong to it
@@ -50,7 +50,7 @@ class Sequencer(wiring.Component):
     def __init__(self, config):
         self._config = config
         super().__init__({
-            "job": In(instruction_layout("exec")), "job_valid": In(1), "job_take": Out(1),
+            "job": In(instruction_layout("exec")), "job_valid": In(1), "job_ready": Out(1),
             "full": In(2), "clear_full": Out(2),
             "slot": Out(slot_layout(config)), "w_addr": Out(16), "s_addr": Out(16),
             "shift": Out(4), "offset": Out(1), "digit": Out(1), "step": Out(2), "part": Out(2),
@@ -164,8 +164,8 @@ class Sequencer(wiring.Component):
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.idle.eq(~self.job_valid)
+                m.d.comb += self.job_ready.eq(1)
                 with m.If(self.job_valid):
-                    m.d.comb += self.job_take.eq(1)
                     start = self.job
                     m.d.sync += [
                         job.eq(start), tiles.eq(start.tiles), group.eq(start.group_tiles),
