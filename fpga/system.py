@@ -14,15 +14,17 @@ __all__ = ["System"]
 
 class System(wiring.Component):
     """Core and link share ``memory``, an AXI4 subordinate; the link also reaches the core's
-    registers.
+    registers. With ``wraps`` the core's addresses are taken modulo ``link.memory_bytes``, which
+    saves the logic for the bits above; the link's are always checked.
 
     Members
     -------
     rx, tx : UART pins
     """
 
-    def __init__(self, machine, memory, link):
+    def __init__(self, machine, memory, link, *, wraps=False):
         self._machine, self._memory, self._link = machine, memory, link
+        self._wraps = wraps
         super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1)})
 
     def elaborate(self, platform):
@@ -36,6 +38,10 @@ class System(wiring.Component):
         m.d.comb += [link.rx.eq(self.rx), self.tx.eq(link.tx)]
         self._connect(m, AXI4_PORTS(bits), core, "m_axi_", arbiter, "core_")
         self._connect(m, AXI4_PORTS(bits), link, "m_axi_", arbiter, "link_")
+        if self._wraps:
+            size = self._link.memory_bytes
+            m.d.comb += [arbiter.core_araddr.eq(core.m_axi_araddr % size),
+                         arbiter.core_awaddr.eq(core.m_axi_awaddr % size)]
         self._connect(m, AXI4_PORTS(bits), arbiter, "m_axi_", memory, "")
         ports = {name: port.flip() for name, port in AXI4_LITE_PORTS.items()}
         self._connect(m, ports, link, "m_axil_", core, "s_axil_")

@@ -20,7 +20,7 @@ class Top(Elaboratable):
 
     Domain ``sync`` comes from the PLL and is in reset until 2^12 cycles after the PLL has locked,
     and while the board's first button is pressed. All pins of the SDRAM are registered in their
-    I/O cells.
+    I/O cells. On iCE40 the core's addresses wrap at the end of the memory.
     """
 
     def __init__(self, board, machine):
@@ -36,7 +36,8 @@ class Top(Elaboratable):
         else:
             self._ice40_clock(m, platform)
             memory = OnChipMemory(board.memory_bytes, "ice40")
-        m.submodules.system = system = System(self._machine, memory, link)
+        m.submodules.system = system = System(self._machine, memory, link,
+                                              wraps=board.family == "ice40")
         if board.family == "ecp5":
             self._sdram(m, platform.request("sdram", dir={name: "-" for name in (
                 "clk", "clk_en", "cs", "we", "ras", "cas", "ba", "a", "dq", "dqm")}), memory)

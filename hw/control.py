@@ -66,7 +66,7 @@ class Control(wiring.Component):
         config = self._config
         busy, done, error = Signal(), Signal(), Signal(4)
         resetting = Signal()
-        program, length = Signal(32), Signal(32)
+        program, length = Signal(32), Signal(16)
         m.submodules.counters = counters = Counters(len(COUNTER_NAMES))
 
         write, address, value = Signal(), Signal(8), Signal(32)
@@ -86,7 +86,7 @@ class Control(wiring.Component):
                 with m.Case(Registers.PROGRAM):
                     m.d.sync += program.eq(value)
                 with m.Case(Registers.LENGTH):
-                    m.d.sync += length.eq(value)
+                    m.d.sync += length.eq(Mux(value[16:].any(), 0, value))
                 with m.Case(Registers.CONTROL):
                     with m.If(value[1]):
                         m.d.sync += resetting.eq(1)

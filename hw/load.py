@@ -20,6 +20,8 @@ class LoadEngine(wiring.Component):
     cycles, up to ``config.outstanding`` in flight; every beat is taken in the cycle it comes. A
     beat is readable in its buffer two cycles later, and so is the token of an instruction's last.
 
+    A load is at most as long as its buffer.
+
     Words of the weight buffer lie at addresses that are a power of two of beats apart; loads of
     weights are whole words and skip what is between.
 
@@ -57,10 +59,10 @@ class LoadEngine(wiring.Component):
         config = self._config
         layout = instruction_layout("load")
         m.submodules.queue = queue = SyncFIFO(width=layout.size, depth=config.queue_depth)
-        pending_layout = data.StructLayout({"sram": 24, "final": 24, "target": 3, "broadcast": 1,
+        pending_layout = data.StructLayout({"sram": 24, "final": config.load_bits, "target": 3, "broadcast": 1,
                                             "signal": 1})   # final: index of the last beat
         m.submodules.pending = pending = SyncFIFO(width=pending_layout.size,
-                                                depth=config.outstanding + 2)
+                                                depth=config.outstanding + 1)
         outstanding = Signal(range(config.outstanding + 1))
         issued, done = Signal(), Signal()
         m.d.sync += outstanding.eq(outstanding + issued - done)
@@ -75,7 +77,7 @@ class LoadEngine(wiring.Component):
         acts = head.target == Target.ACTS
         token = Mux(acts, self.ready_a, self.ready_w) | ~head.wait
         address = Signal(32)
-        remaining = Signal(24)
+        remaining = Signal(config.load_bits)
         length = Signal(9)
         entry = Signal(pending_layout)
         m.d.comb += [entry[name].eq(head[name]) for name in
@@ -107,7 +109,7 @@ class LoadEngine(wiring.Component):
                         m.next = "IDLE"
 
         current = data.View(pending_layout, pending.r_data)
-        index, gaps = Signal(24), Signal(24)
+        index, gaps = Signal(config.load_bits), Signal(24)
         last = Signal()
         m.d.comb += [last.eq(index == current.final), self.beat.eq(self.rvalid),
                      pending.r_en.eq(self.rvalid & last),

@@ -103,7 +103,7 @@ class Sequencer(wiring.Component):
             self.slot.first.eq(job.first & first_tile & (now.digit == first_digit)),
             self.slot.final.eq(now.final), self.slot.bank.eq(bank),
             self.slot.psum.eq(psum), self.slot.out.eq(out_ptr),
-            self.slot.rows.eq(Mux(job.row_mode, 1 << sub, ~0)),
+            self.slot.rows.eq(Mux(job.row_mode & (config.rows > 1), 1 << sub, ~0)),
             self.w_addr.eq(w_ptr), self.offset.eq(now.digit == 0),
             self.s_addr.eq(s_ptr + now.scale), self.shift.eq(now.shift),
             self.digit.eq(now.digit == 2), self.step.eq(slot - now.wait), self.part.eq(part),
@@ -117,7 +117,7 @@ class Sequencer(wiring.Component):
                        Mux(waiting, tiles == 1, Mux(turn, last_tile_next, last_tile)))
         m.d.sync += [
             coming.eq(described), last_tile_next.eq(tiles == 2), last_group.eq(group == 1),
-            last_sub.eq(~job.row_mode | (sub == config.rows - 1)),
+            last_sub.eq((config.rows == 1) | ~job.row_mode | (sub == config.rows - 1)),
             s_step.eq(per_channel + job.offset),
         ]
         with m.If(waiting):
@@ -142,8 +142,9 @@ class Sequencer(wiring.Component):
         with m.If(end_pass):
             m.d.sync += [channels.eq(job.channels), last_channel.eq(0), psum.eq(job.psum),
                          now.eq(coming), s_ptr.eq(s_sub)]
-            with m.If(job.again & (now.digit == 1)):
-                m.d.sync += w_ptr.eq(w_sub)
+            if config.decodes:
+                with m.If(job.again & (now.digit == 1)):
+                    m.d.sync += w_ptr.eq(w_sub)
         with m.If(end_sub):
             m.d.sync += [sub.eq(sub + 1), s_ptr.eq(s_next), s_sub.eq(s_next), out_ptr.eq(job.out)]
             if config.decodes:

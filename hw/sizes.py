@@ -26,6 +26,11 @@ class Sizes:
     scale_units: int
     memory_bits: int
     queue_depth: int
+    weight_depth: int
+    act_depth: int
+    scale_depth: int
+    out_depth: int
+    program_depth: int
 
     @property
     def lane_acts(self) -> int:
@@ -176,6 +181,25 @@ class Sizes:
     def burst_beats(self) -> int:
         """Longest AXI4 burst: 256 beats, within 4 KiB."""
         return min(256, 4096 // self.beat_bytes)
+
+    @property
+    def load_bits(self) -> int:
+        """Width of a load's length in beats: that of the largest buffer."""
+        beats = max(self.weight_depth << ceil_log2(self.weight_word_beats),
+                    self.act_depth * self.act_word_bits // self.memory_bits,
+                    self.scale_depth * self.scale_word_bits // self.memory_bits,
+                    self.program_depth * 256 // self.memory_bits)
+        return beats.bit_length()
+
+    @property
+    def store_bits(self) -> int:
+        """Width of a row's length in beats, at most the output buffer's."""
+        return (self.out_depth * self.out_word_bits // self.memory_bits).bit_length()
+
+    @property
+    def row_bits(self) -> int:
+        """Width of a number of rows."""
+        return self.rows.bit_length()
 
     @property
     def one_bit_products(self) -> int:

@@ -15,6 +15,8 @@ DATA_DEPTH = 4    # beats read ahead: enough for one per cycle
 class StoreEngine(wiring.Component):
     """Executes ``store`` instructions in order; instructions overlap.
 
+    A row is at most as long as the output buffer, and there are at most ``config.rows``.
+
     Addresses are issued one burst every two cycles, up to ``config.outstanding`` unanswered. Data
     follow at one beat per cycle; the first is offered at most 4 cycles after its address.
 
@@ -48,8 +50,9 @@ class StoreEngine(wiring.Component):
         layout = instruction_layout("store")
         m.submodules.queue = queue = SyncFIFO(width=layout.size, depth=config.queue_depth)
         # Output buffer word, and of rows and beats the last.
-        job = Signal(data.StructLayout({"out": 16, "rows": 8, "beats": 16}))
-        m.submodules.pump = pump = SyncFIFO(width=job.shape().size, depth=config.outstanding + 2)
+        job = Signal(data.StructLayout({
+            "out": 16, "rows": config.row_bits, "beats": config.store_bits}))
+        m.submodules.pump = pump = SyncFIFO(width=job.shape().size, depth=config.outstanding + 1)
         m.submodules.lengths = lengths = SyncFIFO(width=8, depth=config.outstanding)
         m.submodules.answers = answers = SyncFIFO(width=1, depth=config.outstanding)
         head = data.View(layout, queue.r_data)
@@ -67,9 +70,9 @@ class StoreEngine(wiring.Component):
         row_address = Signal(32)
         address = Signal(32)
         stride = Signal(32)
-        rows = Signal(8)
-        beats = Signal(16)
-        remaining = Signal(16)
+        rows = Signal(config.row_bits)
+        beats = Signal(config.store_bits)
+        remaining = Signal(config.store_bits)
         length = Signal(9)
         signal = Signal()
         end_of_row, end = Signal(), Signal()
@@ -122,7 +125,7 @@ class StoreEngine(wiring.Component):
         m.submodules.beats = beats = SyncFIFO(width=config.memory_bits, depth=DATA_DEPTH)
         parts = config.out_word_bits // config.memory_bits
         part_bits = parts.bit_length() - 1
-        row, index = Signal(8), Signal(16)
+        row, index = Signal(config.row_bits), Signal(config.store_bits)
         reading = Signal()
         part = Signal(range(max(parts, 2)))
         end_of_row = index == job.beats

@@ -6,8 +6,8 @@ from hw.config import Machine
 from hw.store import StoreEngine
 from tests.hw.streams import IDLE_BUSY, IDS, at_random, put, simulate, stable, wait_for
 
-NARROW = Machine(memory_bits=16, outstanding=2)
-SAME = Machine(rows=2, cols=4, k_tile=32, builders=2, memory_bits=64)
+NARROW = Machine(rows=64, out_depth=512, memory_bits=16, outstanding=2)
+SAME = Machine(rows=64, cols=4, k_tile=32, builders=2, out_depth=512, memory_bits=64)
 CONFIGS = pytest.mark.parametrize("config", [NARROW, SAME], ids=["narrow", "same"])
 
 
