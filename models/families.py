@@ -75,10 +75,6 @@ class _Fields:
             raise ConfigError(f"config: {key} must be {' or '.join(map(repr, known))}, not "
                               f"{ascii(value)[:80]}")
 
-    def text(self, key: str, default: str) -> str:
-        value = self.config.get(key)
-        return value if isinstance(value, str) else default
-
     def sizes(self, hidden: str = "hidden_size", ffn: str = "intermediate_size",
               layers: str = "num_hidden_layers", heads: str = "num_attention_heads"
               ) -> dict[str, Any]:
@@ -107,7 +103,7 @@ def _bert(fields: _Fields, family: str, class_name: str) -> Transformer:
     positions = fields.size("max_position_embeddings")
     return Transformer(
         family=family, names=names, **fields.sizes(), vocabulary=fields.size("vocab_size"),
-        activation=fields.text("hidden_act", "gelu"), norm_first=False, positions=positions,
+        norm_first=False, positions=positions,
         table_rows=positions + fields.size("type_vocab_size"),
         pooler=class_name not in ("BertForMaskedLM", "BertForTokenClassification",
                                   "BertForQuestionAnswering"))
@@ -139,7 +135,7 @@ def _llama(fields: _Fields, family: str, class_name: str) -> Transformer:
         family=family, names=names, **fields.sizes(), **extra, vocabulary=vocabulary,
         outputs=vocabulary, tied=fields.flag("tie_word_embeddings", family == "bitnet"),
         positions=fields.size("max_position_embeddings", MOST),
-        activation=fields.text("hidden_act", "silu"), gated=True, rotary=True, norm_vectors=1,
+        gated=True, rotary=True, norm_vectors=1,
         sub_norms=family == "bitnet", qkv_bias=bias or family == "qwen2", output_bias=bias,
         ffn_bias=fields.flag("mlp_bias"))
 
@@ -153,7 +149,7 @@ def _phi(fields: _Fields, family: str, class_name: str) -> Transformer:
         family=family, names=names, **fields.sizes(), vocabulary=vocabulary, outputs=vocabulary,
         tied=fields.flag("tie_word_embeddings"),
         positions=fields.size("max_position_embeddings", MOST),
-        activation=fields.text("hidden_act", "gelu"), rotary=True, head_bias=True)
+        rotary=True, head_bias=True)
 
 
 def _gpt2(fields: _Fields, family: str, class_name: str) -> Transformer:
@@ -166,8 +162,7 @@ def _gpt2(fields: _Fields, family: str, class_name: str) -> Transformer:
     return Transformer(
         family=family, names=names, **sizes, ffn=fields.size("n_inner", 4 * sizes["hidden"]),
         vocabulary=vocabulary, outputs=vocabulary, tied=fields.flag("tie_word_embeddings", True),
-        table_rows=positions, positions=positions,
-        activation=fields.text("activation_function", "gelu"))
+        table_rows=positions, positions=positions)
 
 
 def _opt(fields: _Fields, family: str, class_name: str) -> Transformer:
@@ -186,8 +181,7 @@ def _opt(fields: _Fields, family: str, class_name: str) -> Transformer:
         family=family, names=names, **sizes, vocabulary=vocabulary, outputs=vocabulary,
         tied=fields.flag("tie_word_embeddings", True),
         table_rows=positions + 2,  # positions start at 2
-        positions=positions, activation=fields.text("activation_function", "relu"), qkv_bias=bias,
-        output_bias=bias, ffn_bias=bias)
+        positions=positions, qkv_bias=bias, output_bias=bias, ffn_bias=bias)
 
 
 def _vit(fields: _Fields, family: str, class_name: str) -> Transformer:
@@ -209,7 +203,7 @@ def _vit(fields: _Fields, family: str, class_name: str) -> Transformer:
         outputs=fields.size("num_labels", count), head_bias=True, patches=patches,
         patch=patch * patch * fields.size("num_channels"), positions=patches + 1,
         table_rows=patches + 2,  # positions, and the class token itself
-        activation=fields.text("hidden_act", "gelu"), qkv_bias=fields.flag("qkv_bias", True))
+        qkv_bias=fields.flag("qkv_bias", True))
 
 
 Reader = Callable[[_Fields, str, str], Transformer]

@@ -70,7 +70,6 @@ class Transformer:
     """
     family: str
     names: Names
-    activation: str
     hidden: int
     ffn: int
     layers: int
@@ -104,6 +103,11 @@ class Transformer:
     @property
     def key_width(self) -> int:
         return self.kv_heads * self.head_dim
+
+    def expert_tokens(self, tokens: int) -> tuple[int, ...]:
+        """Tokens that each expert of a layer sees, as even as they can be."""
+        each, rest = divmod(tokens * self.chosen, self.experts)
+        return tuple(each + (expert < rest) for expert in range(self.experts))
 
     def layer(self, number: int) -> Iterator[LinearShape]:
         """Linear layers of one layer, in order of execution, all experts of a mixture."""
