@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from compiler import show
-from compiler.bench import bench_map
+from compiler.bench import bench_map, bench_shapes
 from compiler.demo import run_demo
 from compiler.execute import BACKENDS, activations, execute, random_activations
 from compiler.graph import Options, Program
@@ -205,8 +205,9 @@ def demo(
 @app.command()
 def bench(out: Annotated[Path | None, typer.Option(help="JSON file to write.")] = None,
           as_json: Json = False) -> None:
-    """Time and peak memory of mapping MiniLM."""
-    found = bench_map()
+    """Time and peak memory of mapping MiniLM, and time of estimating Llama-2-7B."""
+    shapes = bench_shapes()
+    found = {**bench_map(), "shapes": shapes}
     if out is not None:
         write_text(out, json.dumps(found, indent=2) + "\n")
     if as_json:
@@ -215,6 +216,9 @@ def bench(out: Annotated[Path | None, typer.Option(help="JSON file to write.")] 
         print(f"map MiniLM, {found['tokens']} tokens, ulx3s-85f: {found['seconds']:.1f} s (target "
               f"{found['target_seconds']}), peak {found['peak_bytes'] / 1e6:,.0f} MB (target "
               f"{found['target_bytes'] / 1e6:,.0f})")
+        print(f"shapes of Llama-2-7B, prefill of {shapes['tokens']:,} tokens and one more, "
+              f"ulx3s-85f: {shapes['seconds']:.2f} s (target {shapes['target_seconds']}), "
+              f"{shapes['prefill_cycles']:,} and {shapes['decode_cycles']:,} cycles")
 
 
 def main() -> None:
