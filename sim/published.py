@@ -98,16 +98,13 @@ class Operator:
 
     @property
     def moved_bytes(self) -> int:
-        """In and out. If neither operand fits its buffer, the one that costs less comes again for
-        every bufferful of the other; the inputs if both cost the same."""
+        """In and out. One operand comes again for every bufferful of the other, whichever costs
+        less: nothing comes twice if either fits its buffer."""
         weights = _row_bytes(self.k, self.stationary_bits) * self.n
         inputs = _row_bytes(self.width, Fraction(ACT_BITS)) * self.rows
         outputs = _row_bytes(self.n, Fraction(ACT_BITS)) * self.rows
-        fetched = weights + inputs
-        if weights > BUFFER_BYTES and inputs > BUFFER_BYTES:
-            fetched = min(weights * ceil_div(inputs, BUFFER_BYTES) + inputs,
-                          weights + inputs * ceil_div(weights, BUFFER_BYTES))
-        return fetched + outputs
+        return outputs + min(weights * ceil_div(inputs, BUFFER_BYTES) + inputs,
+                             weights + inputs * ceil_div(weights, BUFFER_BYTES))
 
     @property
     def dram(self) -> int:

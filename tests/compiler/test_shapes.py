@@ -73,6 +73,8 @@ def test_every_example_is_one_graph(name):
     scores = [op for op in ops.values() if isinstance(op, HostOp)
               and op.operator == "attention scores"]
     assert len(scores) == model.layers
+    norms = sum(getattr(op, "operator", "") == "norm" for op in ops.values())
+    assert norms == 1 + model.layers * {"phi": 1, "bitnet": 4}.get(model.family, 2)
     assert {op.macs for op in scores} == {16 * 16 * model.heads * model.head_dim}
 
 
