@@ -3,21 +3,23 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from compiler import show
-from compiler.bench import bench_map
+from compiler.bench import bench_map, bench_shapes
 from compiler.demo import run_demo
 from compiler.execute import BACKENDS, activations, execute, random_activations
 from compiler.graph import Options, Program
 from compiler.image import Image, open_image, report
 from compiler.mapping import map_checkpoint
 from compiler.passes import PASSES
+from compiler.shapes import map_shapes
 from hw.cli import Pe, overrides, write_text
-from hw.config import PRESETS, machine
+from hw.config import PRESETS, Machine, machine
 from hw.isa import disassemble
+from models.families import EXAMPLES, read_config
 from models.quantize import scheme
 from sim.memory import Memory
 
@@ -57,11 +59,15 @@ def _pass(value: str | None) -> str | None:
 
 @app.command("map")
 def map_(
-    checkpoint: Annotated[Path, typer.Argument(
-        help="A safetensors file, or the folder of model.safetensors.")],
-    out: Annotated[Path, typer.Option(help="Folder to write, whole or not at all.")],
+    checkpoint: Annotated[Path | None, typer.Argument(
+        help="A safetensors file, or the folder of model.safetensors.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to write, whole or not at all.")] = None,
     config: Annotated[Path | None, typer.Option(
         help="config.json; the one beside the checkpoint if left out.")] = None,
+    shapes_only: Annotated[str | None, typer.Option(
+        "--shapes-only", metavar="CONFIG",
+        help="In place of a checkpoint and --out, report what the model of a config.json costs, or "
+             f"of one of {', '.join(EXAMPLES)}.")] = None,
     machine_: Annotated[str, typer.Option(
         "--machine", help=f"{', '.join(PRESETS)}, or a .toml or .json file.")] = "ulx3s-85f",
     pe: Pe = None,
@@ -81,7 +87,12 @@ def map_(
     flush_small_scales: Annotated[bool, typer.Option(
         "--flush-small-scales", help="Raise scales too small for their form to the least there "
                                      "is.")] = False,
-    tokens: Annotated[int, typer.Option(min=1, max=1 << 20, help="Tokens per launch.")] = 128,
+    tokens: Annotated[int | None, typer.Option(
+        min=1, max=1 << 20, help="Tokens per launch; 128, or those of an image, if left "
+                                 "out.")] = None,
+    context: Annotated[int, typer.Option(
+        min=0, max=1 << 20, help="Earlier tokens that attention reads too; with "
+                                 "--shapes-only.")] = 0,
     memory_latency: Annotated[int, typer.Option(help="Cycles to a burst's first beat.")] = 32,
     memory_interval: Annotated[int, typer.Option(help="Cycles per beat.")] = 1,
     as_json: Json = False,
@@ -90,12 +101,36 @@ def map_(
         help=f"Print the program after {', '.join(step.name for step in PASSES)}.")] = None,
 ) -> None:
     """Map every linear layer of a checkpoint; write programs, weights and a report."""
+    if shapes_only is not None:
+        for name, value in (("CHECKPOINT", checkpoint), ("--out", out), ("--config", config),
+                            ("--print-after", print_after)):
+            if value is not None:
+                raise typer.BadParameter("goes without --shapes-only", param_hint=name)
+    elif checkpoint is None or out is None:
+        raise typer.BadParameter("is missing; or give --shapes-only",
+                                 param_hint="CHECKPOINT" if checkpoint is None else "--out")
+    elif context:
+        raise typer.BadParameter("goes with --shapes-only", param_hint="--context")
     where = machine(machine_, overrides(settings), pe)
     options = Options(weights=weights, group_size=group_size, asymmetric=asymmetric,
                       scale_bits=scale_bits, clip_search=clip_search,
-                      flush_small_scales=flush_small_scales, tokens=tokens,
+                      flush_small_scales=flush_small_scales, tokens=tokens or Options.tokens,
                       memory=Memory(latency=memory_latency, interval=memory_interval))
+    if shapes_only is not None:
+        with show.progress(as_json) as track:
+            found = map_shapes(read_config(shapes_only), where, options, tokens=tokens,
+                               context=context, track=track)
+    else:
+        assert checkpoint is not None and out is not None
+        found = _map(checkpoint, out, where, options, config, print_after, as_json)
+    if as_json:
+        print(json.dumps(found, sort_keys=True))
+    else:
+        show.print_report(found)
 
+
+def _map(checkpoint: Path, out: Path, where: Machine, options: Options, config: Path | None,
+         print_after: str | None, as_json: bool) -> dict[str, Any]:
     def after(name: str, program: Program) -> None:
         if name == print_after:
             print(program, end="", file=sys.stderr if as_json else sys.stdout)
@@ -103,11 +138,7 @@ def map_(
     with show.progress(as_json) as track:
         program = map_checkpoint(checkpoint, out, where, options, config=config, track=track,
                                  after=after)
-    found = report(program)
-    if as_json:
-        print(json.dumps(found, sort_keys=True))
-    else:
-        show.print_report(found)
+    return report(program)
 
 
 @app.command()
@@ -174,8 +205,9 @@ def demo(
 @app.command()
 def bench(out: Annotated[Path | None, typer.Option(help="JSON file to write.")] = None,
           as_json: Json = False) -> None:
-    """Time and peak memory of mapping MiniLM."""
-    found = bench_map()
+    """Time and peak memory of mapping MiniLM, and time of estimating Llama-2-7B."""
+    shapes = bench_shapes()
+    found = {**bench_map(), "shapes": shapes}
     if out is not None:
         write_text(out, json.dumps(found, indent=2) + "\n")
     if as_json:
@@ -184,6 +216,9 @@ def bench(out: Annotated[Path | None, typer.Option(help="JSON file to write.")] 
         print(f"map MiniLM, {found['tokens']} tokens, ulx3s-85f: {found['seconds']:.1f} s (target "
               f"{found['target_seconds']}), peak {found['peak_bytes'] / 1e6:,.0f} MB (target "
               f"{found['target_bytes'] / 1e6:,.0f})")
+        print(f"shapes of Llama-2-7B, prefill of {shapes['tokens']:,} tokens and one more, "
+              f"ulx3s-85f: {shapes['seconds']:.2f} s (target {shapes['target_seconds']}), "
+              f"{shapes['prefill_cycles']:,} and {shapes['decode_cycles']:,} cycles")
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Time and memory of mapping a whole model, measured in a process of its own."""
+"""Time and memory of mapping a whole model, in a process of its own, and time of estimating one."""
 
 import json
 import resource
@@ -9,11 +9,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+from compiler.graph import Options
+from compiler.shapes import map_shapes
+from hw.config import PRESETS
+from models.families import read_config
 from models.fetch import model_path
 
-__all__ = ["bench_map"]
+__all__ = ["bench_map", "bench_shapes"]
 
 TARGET_SECONDS, TARGET_BYTES = 20, 10**9
+SHAPES_TARGET_SECONDS = 2
 
 
 def bench_map() -> dict[str, Any]:
@@ -32,3 +37,18 @@ def bench_map() -> dict[str, Any]:
         totals = json.loads((out / "report.json").read_text())["totals"]
     return {"model": "minilm", "tokens": 128, "seconds": seconds, "target_seconds": TARGET_SECONDS,
             "peak_bytes": peak, "target_bytes": TARGET_BYTES, "totals": totals}
+
+
+def bench_shapes() -> dict[str, Any]:
+    """Seconds for Llama-2-7B from its configuration to its cycles on ``ulx3s-85f``: a prefill of
+    2,048 tokens and one token after them, together."""
+    machine, tokens = PRESETS["ulx3s-85f"], 2048
+    start = time.perf_counter()
+    config = read_config("llama-2-7b")
+    prefill, decode = (map_shapes(config, machine, Options(), tokens=count, context=context)
+                       for count, context in ((tokens, 0), (1, tokens)))
+    seconds = time.perf_counter() - start
+    return {"model": "llama-2-7b", "tokens": tokens, "seconds": seconds,
+            "target_seconds": SHAPES_TARGET_SECONDS, "layers": prefill["totals"]["layers"],
+            "prefill_cycles": prefill["totals"]["cycles"],
+            "decode_cycles": decode["totals"]["cycles"]}

@@ -1,12 +1,12 @@
-"""The operators of a known architecture, and which reads what: one sequence of tokens."""
+"""The operators of a transformer, and which reads what: one sequence of tokens."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 import networkx as nx
 
 from compiler.graph import HostOp, LinearOp
 from compiler.names import Linear
+from models.shapes import Transformer
 
 __all__ = ["dataflow"]
 
@@ -15,12 +15,14 @@ REASONS = {
     "embedding": "a look-up",
     "attention scores": "both operands change with the tokens",
     "attention values": "both operands change with the tokens",
+    "router": "small, and kept as it is",
 }
 
 
 class _Builder:
-    def __init__(self, tokens: int):
+    def __init__(self, tokens: int, context: int):
         self.tokens = tokens
+        self.context = context
         self.graph = nx.DiGraph()
 
     def add(self, op: LinearOp | HostOp, *inputs: str) -> str:
@@ -28,77 +30,111 @@ class _Builder:
         self.graph.add_edges_from((source, op.name) for source in inputs)
         return op.name
 
-    def host(self, name: str, operator: str, *inputs: str, width: int = 0,
-             macs: int = 0) -> str:
+    def host(self, name: str, operator: str, *inputs: str, width: int, macs: int = 0,
+             tokens: int | None = None) -> str:
         """``width`` results per token."""
-        return self.add(HostOp(name=name, operator=operator, macs=macs,
-                               elements=self.tokens * width,
+        count = self.tokens if tokens is None else tokens
+        return self.add(HostOp(name=name, operator=operator, macs=macs, elements=count * width,
                                reason=REASONS.get(operator, "floating point")), *inputs)
 
-    def linear(self, found: Linear, *inputs: str) -> str:
+    def linear(self, found: Linear, *inputs: str, tokens: int | None = None) -> str:
         return self.add(LinearOp(name=found.name, tensor=found.tensor, role=found.role,
-                                 m=self.tokens, k=found.k, n=found.n,
-                                 bias_tensor=found.bias_tensor), *inputs)
+                                 m=self.tokens if tokens is None else tokens, k=found.k,
+                                 n=found.n, bias_tensor=found.bias_tensor), *inputs)
 
     def attention(self, prefix: str, query: str, key: str, value: str, width: int,
                   heads: int) -> str:
-        """Scores of every pair of tokens, softmax, weighted values."""
-        pairs = self.tokens * self.tokens
+        """Scores of every token with all there are, softmax, weighted values."""
+        read = self.context + self.tokens
+        pairs = self.tokens * read
         scores = self.host(f"{prefix}.scores", "attention scores", query, key,
-                           width=heads * self.tokens, macs=pairs * width)
-        weights = self.host(f"{prefix}.softmax", "softmax", scores, width=heads * self.tokens)
+                           width=heads * read, macs=pairs * width)
+        weights = self.host(f"{prefix}.softmax", "softmax", scores, width=heads * read)
         return self.host(f"{prefix}.values", "attention values", weights, value, width=width,
                          macs=pairs * width)
 
 
-def _bert(b: _Builder, config: Mapping[str, Any], linears: Iterator[Linear]) -> None:
-    hidden, heads = config["hidden_size"], config["num_attention_heads"]
-    x = b.host("embeddings", "embedding", width=hidden)
-    x = b.host("embeddings.LayerNorm", "norm", x, width=hidden)
-    for layer in range(config["num_hidden_layers"]):
-        prefix = f"encoder.layer.{layer}"
-        query, key, value = (b.linear(next(linears), x) for _ in range(3))
-        y = b.attention(f"{prefix}.attention", query, key, value, hidden, heads)
-        y = b.linear(next(linears), y)
-        y = b.host(f"{prefix}.attention.residual", "residual", x, y, width=hidden)
-        x = b.host(f"{prefix}.attention.output.LayerNorm", "norm", y, width=hidden)
-        up = next(linears)
-        y = b.host(f"{prefix}.gelu", "activation", b.linear(up, x), width=up.n)
-        y = b.linear(next(linears), y)
-        y = b.host(f"{prefix}.residual", "residual", x, y, width=hidden)
-        x = b.host(f"{prefix}.output.LayerNorm", "norm", y, width=hidden)
-    for pooler in linears:
-        b.add(HostOp(name=pooler.name, operator="pooler", macs=pooler.n * pooler.k,
-                     elements=pooler.n, reason=UNUSED_POOLER), x)
+def _layer(b: _Builder, model: Transformer, number: int, x: str, linears: Iterator[Linear]) -> str:
+    names, prefix, hidden = model.names, model.names.layer.format(number), model.hidden
+
+    def norm(which: int, source: str) -> str:
+        return b.host(f"{prefix}.{names.norms[which]}", "norm", source, width=hidden)
+
+    y = entry = norm(0, x) if model.norm_first else x
+    y = _attention(b, model, f"{prefix}.{names.attention}", y, linears)
+    if model.sub_norms:
+        y = b.host(f"{prefix}.{names.attention}.sub_norm", "norm", y, width=model.query_width)
+    y = b.linear(next(linears), y)
+    if len(names.norms) == 1:  # side by side
+        z = _feed_forward(b, model, prefix, entry, linears)
+        return b.host(f"{prefix}.residual", "residual", x, y, z, width=hidden)
+    x = b.host(f"{prefix}.{names.residual}", "residual", x, y, width=hidden)
+    if not model.norm_first:
+        x = norm(0, x)
+    y = norm(1, x) if model.norm_first else x
+    y = _feed_forward(b, model, prefix, y, linears)
+    x = b.host(f"{prefix}.residual", "residual", x, y, width=hidden)
+    return x if model.norm_first else norm(1, x)
 
 
-def _llama(b: _Builder, config: Mapping[str, Any], linears: Iterator[Linear]) -> None:
-    hidden, heads = config["hidden_size"], config["num_attention_heads"]
-    x = b.host("model.embed_tokens", "embedding", width=hidden)
-    for layer in range(config["num_hidden_layers"]):
-        prefix = f"model.layers.{layer}"
-        y = b.host(f"{prefix}.input_layernorm", "norm", x, width=hidden)
-        q, k, v = (next(linears) for _ in range(3))
-        query = b.host(f"{prefix}.rotary_q", "rotary", b.linear(q, y), width=q.n)
-        key = b.host(f"{prefix}.rotary_k", "rotary", b.linear(k, y), width=k.n)
-        y = b.attention(f"{prefix}.self_attn", query, key, b.linear(v, y), q.n, heads)
-        y = b.linear(next(linears), y)
-        x = b.host(f"{prefix}.attention_residual", "residual", x, y, width=hidden)
-        y = b.host(f"{prefix}.post_attention_layernorm", "norm", x, width=hidden)
-        gate, up, down = (next(linears) for _ in range(3))
-        y = b.host(f"{prefix}.silu", "activation", b.linear(gate, y), b.linear(up, y), width=up.n)
-        x = b.host(f"{prefix}.residual", "residual", x, b.linear(down, y), width=hidden)
-    x = b.host("model.norm", "norm", x, width=hidden)
-    for head in linears:
-        b.linear(head, x)
+def _attention(b: _Builder, model: Transformer, prefix: str, x: str, linears: Iterator[Linear]
+               ) -> str:
+    parts = [b.linear(next(linears), x) for _ in model.names.qkv]
+    query, key, value = parts if len(parts) == 3 else parts * 3
+    if model.rotary:
+        above = prefix.rpartition(".")[0]
+        query = b.host(f"{above}.rotary_q", "rotary", query, width=model.query_width)
+        key = b.host(f"{above}.rotary_k", "rotary", key, width=model.key_width)
+    return b.attention(prefix, query, key, value, model.query_width, model.heads)
 
 
-def dataflow(architecture: str, config: Mapping[str, Any], linears: tuple[Linear, ...],
-             tokens: int) -> nx.DiGraph:
-    """The graph of one sequence of ``tokens``; ``linears`` in order of execution, every one of
-    them in the graph, the pooler on the host."""
-    builder = _Builder(tokens)
-    {"bert": _bert, "llama": _llama}[architecture](builder, config, iter(linears))
-    missing = [found.name for found in linears if found.name not in builder.graph]
-    assert not missing, f"{missing} left out"
-    return builder.graph
+def _feed_forward(b: _Builder, model: Transformer, prefix: str, x: str, linears: Iterator[Linear]
+                  ) -> str:
+    """One block, or those experts of a mixture that see a token."""
+    if model.experts == 1:
+        return _block(b, model, prefix, x, linears, b.tokens)
+    routed = b.host(f"{prefix}.router", "router", x, width=model.experts,
+                    macs=b.tokens * model.experts * model.hidden)
+    outputs = []
+    for expert, tokens in enumerate(model.expert_tokens(b.tokens)):
+        own = [next(linears) for _ in range(len(model.names.inner) + 1)]
+        if tokens:
+            outputs.append(_block(b, model, f"{prefix}.expert.{expert}", routed, iter(own), tokens))
+    return b.host(f"{prefix}.experts", "sum of experts", *outputs, width=model.hidden)
+
+
+def _block(b: _Builder, model: Transformer, prefix: str, x: str, linears: Iterator[Linear],
+           tokens: int) -> str:
+    inner = [b.linear(next(linears), x, tokens=tokens) for _ in model.names.inner]
+    y = b.host(f"{prefix}.activation", "activation", *inner, width=model.ffn, tokens=tokens)
+    if model.sub_norms:
+        y = b.host(f"{prefix}.ffn_sub_norm", "norm", y, width=model.ffn, tokens=tokens)
+    return b.linear(next(linears), y, tokens=tokens)
+
+
+def dataflow(model: Transformer, linears: Iterable[Linear], tokens: int, context: int = 0
+             ) -> nx.DiGraph:
+    """The graph of one sequence of ``tokens`` (of one image, if that is what comes in), after
+    ``context`` others whose keys and values are kept.
+
+    ``linears`` are in order of execution. All are in the graph, the pooler on the host, but those
+    of experts that see no token."""
+    b, names, left = _Builder(tokens, context), model.names, iter(linears)
+    if model.patches:
+        x = b.linear(next(left), tokens=model.patches)
+        x = b.host(names.embedding, "embedding", x, width=model.hidden)
+    else:
+        x = b.host(names.embedding, "embedding", width=model.hidden)
+    if names.embedding_norm:
+        x = b.host(names.embedding_norm, "norm", x, width=model.hidden)
+    for number in range(model.layers):
+        x = _layer(b, model, number, x, left)
+    if names.final_norm:
+        x = b.host(names.final_norm, "norm", x, width=model.hidden)
+    for found in left:
+        if found.role == "pooler":
+            b.add(HostOp(name=found.name, operator="pooler", macs=found.n * found.k,
+                         elements=found.n, reason=UNUSED_POOLER), x)
+        else:
+            b.linear(found, x, tokens=1 if found.role == "classifier" else tokens)
+    return b.graph

@@ -55,6 +55,12 @@ def print_report(report: Mapping[str, Any]) -> None:
                   f"{totals['bits_per_weight']:.2f} bits per weight stored "
                   f"({_bytes(totals['weight_bytes'] + totals['scale_bytes'])}); "
                   f"{_bytes(totals['dram_bytes'])} moved", soft_wrap=True)
+    if model := report.get("model"):
+        after = f" after {model['context']:,}" if model["context"] else ""
+        console.print(f"model: {model['family']} of {model['parameters']:,} parameters, from its "
+                      f"configuration alone; tokens: {report['tokens']:,}{after}", soft_wrap=True)
+        for text in model["assumptions"]:
+            console.print(f"assumed: {text}", soft_wrap=True)
     hosted = Table(title=f"on the host: {1 - totals['array_share']:.2%} of all "
                          "multiply-accumulates")
     for column in ("operator", "count", "MACs", "share", "elements", "reason"):

@@ -15,6 +15,7 @@ from hw.config import ACT_BITS, PRESETS, Machine, MachineError
 from hw.config import machine as machine_of
 from hw.isa import ProgramError
 from hw.plan import PlanError
+from models.families import EXAMPLES, read_config, transformer
 from models.formats import DATATYPES, MIXTURES, datatype
 from sim.bench import run_bench
 from sim.cycles import CycleModelError
@@ -24,6 +25,7 @@ from sim.formal.run import FormalError, prove_all
 from sim.fuzz import MACHINES, Case, compare, random_case
 from sim.matrix import check as check_matrix
 from sim.memory import Memory
+from sim.published import PUBLISHED, estimate_model, weight_bits
 from sim.regress import regress as run_regression
 from sim.verilated import SimulationError, build
 
@@ -146,6 +148,45 @@ def estimate(gemm: Gemm, weights: Weights = "int4", activations: Activations = N
         for name, value in values.items():
             table.add_row(f"{engine}: {name.replace('_', ' ')}", f"{value:,}")
     Console(highlight=False).print(table)
+
+
+def _published(name: str) -> str:
+    if name not in PUBLISHED:
+        raise typer.BadParameter(f"must be one of {', '.join(PUBLISHED)}, not {name!r}")
+    return name
+
+
+@app.command()
+def published(
+    model: Annotated[str, typer.Option(
+        help=f"A config.json, or one of {', '.join(EXAMPLES)}.")],
+    machine: Annotated[str, typer.Option(
+        callback=_published, help=f"{' or '.join(PUBLISHED)}.")] = "bitmod-hpca25",
+    tokens: Annotated[int, typer.Option(
+        min=1, max=1 << 20, help="Of the prefill; with --generate, of the context.")] = 256,
+    generate: Annotated[bool, typer.Option("--generate", help="One generated token.")] = False,
+    bits: Annotated[str | None, typer.Option(
+        "--weights-bits", help="Stored bits per weight, scales included; 6.0625, or 16 for the "
+                               "FP16 array, if left out.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Cycles of a whole model by the closed-form model behind BitMoD's published figures."""
+    where = PUBLISHED[machine]
+    width = weight_bits(where, bits)
+    found = estimate_model(where, transformer(read_config(model)), tokens, generate, width)
+    if as_json:
+        print(json.dumps({"machine": machine, "tokens": tokens, "generate": generate,
+                          "weight_bits": float(width), **found.to_dict()}))
+        return
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
+    table = Table("operator", "count", "M x K x N", "compute", "DRAM", "bound",
+                  title="cycles of one operator each")
+    for row in found.rows:
+        table.add_row(row["name"], str(row["count"]), f"{row['m']} x {row['k']} x {row['n']}",
+                      f"{row['compute_cycles']:,}", f"{row['dram_cycles']:,}", row["bound"])
+    console.print(table)
+    console.print(f"total {found.cycles:,} cycles; compute only {found.compute_cycles:,}, DRAM "
+                  f"only {found.dram_cycles:,}")
 
 
 @app.command()

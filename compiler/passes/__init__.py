@@ -6,40 +6,58 @@ weights then stream through quantization into the image one layer at a time.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from compiler.graph import Program
-from compiler.passes import allocate, choose, emit, quantize, read, report, tile
-from compiler.passes.session import Session
+from compiler.passes import allocate, choose, emit, place_alone, quantize, read, report, tile
+from compiler.passes.session import Progress, Session
 
-__all__ = ["PASSES", "Pass", "Session", "run_passes"]
+__all__ = ["PASSES", "SHAPE_PASSES", "Pass", "Progress", "Session", "run_passes",
+           "run_shape_passes"]
+
+S = TypeVar("S", bound=Progress)
+S_contra = TypeVar("S_contra", bound=Progress, contravariant=True)
+After = Callable[[str, Program], None]
 
 
-class PassFunction(Protocol):
-    def __call__(self, program: Program, session: Session, /) -> Program: ...
+class PassFunction(Protocol[S_contra]):
+    def __call__(self, program: Program, session: S_contra, /) -> Program: ...
 
 
 @dataclass(frozen=True)
-class Pass:
+class Pass(Generic[S]):
     """``run`` returns a new program; ``verify`` raises ``VerifyError`` if it contradicts itself,
     and holds after every later pass too."""
     name: str
-    run: PassFunction
-    verify: Callable[[Program, Session], None]
+    run: PassFunction[S]
+    verify: Callable[[Program, S], None]
 
 
-PASSES: tuple[Pass, ...] = tuple(Pass(name, module.run, module.verify) for name, module in (
-    ("read", read), ("choose", choose), ("tile", tile), ("allocate", allocate),
-    ("quantize", quantize), ("emit", emit), ("report", report)))
+PASSES: tuple[Pass[Session], ...] = tuple(
+    Pass(name, module.run, module.verify) for name, module in (
+        ("read", read), ("choose", choose), ("tile", tile), ("allocate", allocate),
+        ("quantize", quantize), ("emit", emit), ("report", report)))
+SHAPE_PASSES: tuple[Pass[Progress], ...] = tuple(
+    Pass(name, module.run, module.verify) for name, module in (
+        ("choose", choose), ("tile", tile), ("place", place_alone), ("report", report)))
 
 
-def run_passes(program: Program, session: Session,
-               after: Callable[[str, Program], None] = lambda name, program: None) -> Program:
-    """Run every pass; after each, verify what all so far promise, then call ``after``."""
-    for index, step in enumerate(PASSES):
+def _run(steps: tuple[Pass[S], ...], program: Program, session: S, after: After) -> Program:
+    for index, step in enumerate(steps):
         program = step.run(program, session)
         program.verify()
-        for done in PASSES[:index + 1]:
+        for done in steps[:index + 1]:
             done.verify(program, session)
         after(step.name, program)
     return program
+
+
+def run_passes(program: Program, session: Session,
+               after: After = lambda name, program: None) -> Program:
+    """Run every pass; after each, verify what all so far promise, then call ``after``."""
+    return _run(PASSES, program, session, after)
+
+
+def run_shape_passes(program: Program, session: Progress) -> Program:
+    """Run the passes that need no weights on a program whose graph is there already."""
+    return _run(SHAPE_PASSES, program, session, lambda name, program: None)

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 from compiler.graph import LinearOp, Program, VerifyError
 from compiler.memory import MapError
-from compiler.passes.session import Session
+from compiler.passes.session import Progress
 from models.matrix import MANTISSA_BITS
 from models.quantize import scheme
 
 
-def run(program: Program, session: Session) -> Program:
+def run(program: Program, session: Progress) -> Program:
     """Raises :class:`MapError` for an unknown scheme, a ``.toml`` file that is none, and for
     options that do not go together."""
     options = program.options
@@ -34,7 +34,7 @@ def run(program: Program, session: Session) -> Program:
                    options=replace(options, weights=name))
 
 
-def verify(program: Program, session: Session) -> None:
+def verify(program: Program, session: Progress) -> None:
     for op in program.linears:
         if op.kind is None or op.quantizer is None or not 1 <= op.group_size <= op.k:
             raise VerifyError(f"layer {op.name}: {op.scheme!r} in groups of {op.group_size}")

@@ -7,6 +7,7 @@ from compiler.dataflow import dataflow
 from compiler.graph import Model, Program, VerifyError
 from compiler.memory import MapError
 from compiler.passes.session import Session
+from models.families import transformer
 
 
 def run(program: Program, session: Session) -> Program:
@@ -18,7 +19,7 @@ def run(program: Program, session: Session) -> Program:
                        f"{checkpoint.path.name}, not {tokens}")
     with checkpoint.path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    graph = dataflow(checkpoint.architecture, checkpoint.config, checkpoint.linears, tokens)
+    graph = dataflow(transformer(checkpoint.config), checkpoint.linears, tokens)
     return replace(program, graph=graph, model=Model(
         architecture=checkpoint.architecture, checkpoint=checkpoint.path.name, sha256=digest))
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from compiler.graph import HostOp, LinearOp, Program, VerifyError
 from compiler.passes.emit import layer_program
-from compiler.passes.session import Session
+from compiler.passes.session import Progress
 from hw.plan import Plan
 from sim.cycles import run_cycles
 from sim.memory import Memory
@@ -88,7 +88,7 @@ def totals(program: Program) -> dict[str, Any]:
     }
 
 
-def run(program: Program, session: Session) -> Program:
+def run(program: Program, session: Progress) -> Program:
     """Cycles of one launch per layer, alone in the memory of the options."""
     machine, memory = program.machine, program.options.memory
     known: dict[Plan, int] = {}  # layers of one plan differ in addresses, by whole pages
@@ -104,7 +104,7 @@ def run(program: Program, session: Session) -> Program:
     return replace(done, totals=totals(done))
 
 
-def verify(program: Program, session: Session) -> None:
+def verify(program: Program, session: Progress) -> None:
     for op in program.linears:
         if not op.row or not 0 < op.row["utilization"] <= 1:
             raise VerifyError(f"layer {op.name} is reported to use more than the whole array")

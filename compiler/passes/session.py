@@ -8,7 +8,7 @@ from typing import Protocol
 from compiler.checkpoint import Checkpoint
 from compiler.graph import LinearOp
 
-__all__ = ["PROGRAM_FILE", "Session", "WEIGHTS_FILE"]
+__all__ = ["PROGRAM_FILE", "Progress", "Session", "WEIGHTS_FILE"]
 
 PROGRAM_FILE, WEIGHTS_FILE = "program.bin", "weights.bin"
 
@@ -19,8 +19,13 @@ class Track(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Session:
+class Progress:
+    """All that passes share which look at shapes alone."""
+    track: Track = lambda items, label: items
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session(Progress):
     """``folder`` is where the image's files are written."""
     checkpoint: Checkpoint
     folder: Path
-    track: Track = lambda items, label: items

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from compiler.graph import LinearOp, Program, VerifyError
-from compiler.passes.session import Session
+from compiler.passes.session import Progress
 from hw.config import Machine
 from hw.kernel import plan_gemm
 from hw.pack import shape_spec
@@ -19,7 +19,7 @@ def plan_layer(machine: Machine, op: LinearOp) -> Plan:
         raise PlanError(f"layer {op.name}: {error}") from None
 
 
-def run(program: Program, session: Session) -> Program:
+def run(program: Program, session: Progress) -> Program:
     """Raises :class:`PlanError` for a layer that fits no tiling."""
     plans: dict[tuple, Plan] = {}
 
@@ -29,10 +29,11 @@ def run(program: Program, session: Session) -> Program:
             plans[key] = plan_layer(program.machine, op)
         return plans[key]
 
-    return program.with_linears(replace(op, plan=plan(op)) for op in program.linears)
+    return program.with_linears(replace(op, plan=plan(op))
+                                for op in session.track(program.linears, "tile"))
 
 
-def verify(program: Program, session: Session) -> None:
+def verify(program: Program, session: Progress) -> None:
     for op in program.linears:
         spec, plan = op.planned.spec, op.planned
         if (spec.m, spec.k, spec.n) != (op.m, op.stored_k, op.n):

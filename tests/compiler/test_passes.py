@@ -14,6 +14,7 @@ from compiler.passes import PASSES, Session, run_passes
 from hw.config import PRESETS, Machine
 from hw.kernel import plan_gemm
 from hw.plan import GemmSpec
+from models.families import transformer
 from tests.compiler.tiny import BERT, DOWN, LLAMA, QUERY
 
 NAMES = [step.name for step in PASSES]
@@ -60,7 +61,7 @@ def test_print_after(command, checkpoint, tmp_path, name):
     _, out, _ = command(*arguments)
     _, json_out, err = command(*arguments, "--json")
     (line,) = [line for line in out.splitlines() if line.startswith(f"  {DOWN}(")]
-    assert line.startswith(f"  {DOWN}(encoder.layer.0.gelu): ") and line in err.splitlines()
+    assert line.startswith(f"  {DOWN}(encoder.layer.0.activation): ") and line in err.splitlines()
     for other, mark in marks.items():
         assert (mark in line) == (NAMES.index(other) <= NAMES.index(name)), other
     assert json_out.startswith("{")
@@ -125,7 +126,7 @@ def test_graphs_must_be_typed_and_acyclic(stages):
 # ---- dataflow -----------------------------------------------------------------------------
 def test_bert_graph():
     linears = architecture(BERT).linears
-    graph = dataflow("bert", BERT, linears, 5)
+    graph = dataflow(transformer(BERT), linears, 5)
     ops = dict(graph.nodes(data="op"))
     assert [o.name for o in ops.values() if isinstance(o, LinearOp)] == [f.name for f in linears]
     assert list(nx.topological_sort(graph))[0] == "embeddings"
@@ -142,9 +143,9 @@ def test_bert_graph():
 
 
 def test_llama_graph():
-    graph = dataflow("llama", LLAMA, architecture(LLAMA).linears, 5)
+    graph = dataflow(transformer(LLAMA), architecture(LLAMA).linears, 5)
     layer = "model.layers.0"
-    assert set(graph.predecessors(f"{layer}.silu")) == {f"{layer}.mlp.gate_proj",
+    assert set(graph.predecessors(f"{layer}.activation")) == {f"{layer}.mlp.gate_proj",
                                                         f"{layer}.mlp.up_proj"}
     assert list(graph.predecessors(f"{layer}.rotary_k")) == [f"{layer}.self_attn.k_proj"]
     assert list(graph.predecessors("lm_head")) == ["model.norm"]

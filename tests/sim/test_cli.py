@@ -1,7 +1,6 @@
 """The command line's contracts: JSON, exit status, one line per error."""
 
 import json
-import sys
 from types import SimpleNamespace
 
 import pytest
@@ -9,7 +8,6 @@ import pytest
 import sim.fuzz
 import sim.gemm
 from hw.config import PRESETS
-from sim.__main__ import main
 from sim.cycles import CycleResult
 
 ENGINES = {
@@ -17,23 +15,6 @@ ENGINES = {
     "execute": ["busy", "wait_w_ready", "wait_a_ready", "wait_out_free", "wait_tables"],
     "store": ["busy", "wait_out_ready"],
 }
-
-
-@pytest.fixture
-def command(capsys, monkeypatch):
-    """``command("verify", …)``: exit status, standard output, standard error."""
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["sim", *arguments])
-        capsys.readouterr()
-        try:
-            main()
-            status = 0
-        except SystemExit as stop:
-            status = stop.code or 0
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        return status, out, err
-    return call
 
 
 # ---- verify ---------------------------------------------------------------------------------

@@ -1,0 +1,73 @@
+"""What a model costs on a machine by its configuration alone: no weights, no image."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from compiler.dataflow import dataflow
+from compiler.graph import Model, Options, Program
+from compiler.image import report
+from compiler.memory import MapError
+from compiler.names import Linear
+from compiler.passes import Progress, run_shape_passes
+from compiler.passes.session import Track
+from hw.config import Machine
+from models.families import transformer
+from models.shapes import Transformer
+
+__all__ = ["map_shapes"]
+
+
+def model_linears(model: Transformer) -> list[Linear]:
+    """The model's linear layers, with the names that its tensors would have."""
+    return [Linear(name=found.name, tensor=f"{found.name}.weight", role=found.role, n=found.n,
+                   k=found.k, bias_tensor=f"{found.name}.bias" if found.bias else None)
+            for found in model.linears()]
+
+
+def count_tokens(model: Transformer, tokens: int | None, context: int) -> int:
+    """``tokens`` if the model takes so many; without it those of an image, or the default."""
+    if model.patches:
+        if tokens not in (None, model.positions) or context:
+            raise MapError(f"--tokens must be {model.positions}, the patches of an image and its "
+                           "class token, without --context; leave both out")
+        return model.positions
+    wanted = min(Options.tokens, model.positions) if tokens is None else tokens
+    if wanted + context > model.positions:
+        raise MapError(f"--tokens and --context must be at most {model.positions} together, the "
+                       f"positions of the model, not {wanted + context}")
+    return wanted
+
+
+def assumptions(model: Transformer, tokens: int) -> list[str]:
+    """What the report takes for granted, in sentences."""
+    if model.experts == 1:
+        return []
+    counts = model.expert_tokens(tokens)
+    seen = sum(count > 0 for count in counts)
+    return [f"{model.chosen} of {model.experts} experts per token, tokens spread evenly: "
+            f"{max(counts)} to the busiest expert of a layer, {min(counts)} to the least"
+            + ("" if seen == model.experts else
+               f"; the {model.experts - seen} experts without a token are left out")]
+
+
+def map_shapes(config: Mapping[str, Any], machine: Machine, options: Options,
+               *, tokens: int | None = None, context: int = 0,
+               track: Track = lambda items, label: items) -> dict[str, Any]:
+    """The report that mapping the model of ``config`` would give, but for what only weights tell.
+
+    ``tokens`` stands for those of ``options``, after ``context`` earlier ones whose keys and values
+    are kept; each layer is alone in memory. ``model`` in the report holds its family, parameters
+    and assumptions. Raises ``ValueError`` of the kinds that
+    the parts name, with a line for people.
+    """
+    model = transformer(config)
+    count = count_tokens(model, tokens, context)
+    program = run_shape_passes(
+        Program(machine=machine, options=replace(options, tokens=count),
+                model=Model(architecture=model.family),
+                graph=dataflow(model, model_linears(model), count, context)),
+        Progress(track=track))
+    return {**report(program), "model": {
+        "family": model.family, "parameters": model.parameters, "context": context,
+        "assumptions": assumptions(model, count)}}
