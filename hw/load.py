@@ -59,8 +59,8 @@ class LoadEngine(wiring.Component):
         config = self._config
         layout = instruction_layout("load")
         m.submodules.queue = queue = SyncFIFO(width=layout.size, depth=config.queue_depth)
-        pending_layout = data.StructLayout({"sram": 24, "final": config.load_bits, "target": 3, "broadcast": 1,
-                                            "signal": 1})   # final: index of the last beat
+        pending_layout = data.StructLayout({    # final: index of the last beat
+            "sram": 24, "final": config.load_bits, "target": 3, "broadcast": 1, "signal": 1})
         m.submodules.pending = pending = SyncFIFO(width=pending_layout.size,
                                                 depth=config.outstanding + 1)
         outstanding = Signal(range(config.outstanding + 1))
