@@ -30,15 +30,19 @@ SDRAM_PINS = ("cke", "cs_n", "ras_n", "cas_n", "we_n", "ba", "a", "dqm", "dq_o",
 
 @dataclass(frozen=True, kw_only=True)
 class SimulatedKind:
-    """What a simulated board has: ``sdram``, the chip on its pins, or memory of its own."""
+    """What a simulated board has: ``sdram``, the chip on its pins, or memory of its own.
+    ``machine`` is the one that it is simulated with unless another is named."""
+    machine: str
     clock_mhz: int
     memory_bytes: int
     sdram: bool
 
 
 SIMULATED = {
-    "ulx3s-85f": SimulatedKind(clock_mhz=80, memory_bytes=SIZE_BYTES, sdram=True),
-    "icebreaker": SimulatedKind(clock_mhz=24, memory_bytes=1 << 17, sdram=False),
+    "ulx3s-85f": SimulatedKind(machine="ulx3s-12f", clock_mhz=80, memory_bytes=SIZE_BYTES,
+                               sdram=True),
+    "icebreaker": SimulatedKind(machine="icebreaker", clock_mhz=24, memory_bytes=1 << 17,
+                                sdram=False),
 }
 
 
@@ -121,6 +125,10 @@ class SimulatedBoard:
             raise SimulationError(f"rules of the SDRAM were broken {len(broken)} times, first: "
                                   f"{broken[0]}")
         return report
+
+    def wait(self) -> None:
+        """Until it ends by itself."""
+        self._process.wait()
 
     def kill(self) -> None:
         """End it at once, as when the power goes."""

@@ -1,0 +1,242 @@
+"""The commands that talk to a board: ``run``, and ``board-sim`` for a simulated one."""
+
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TransferSpeedColumn,
+)
+
+from compiler.execute import activations, random_activations
+from compiler.graph import LinearOp, Options
+from compiler.image import Image, open_image
+from compiler.mapping import map_checkpoint
+from fpga.board_sim import DIVISOR, SIMULATED, SimulatedBoard
+from fpga.host import BoardResult, Watch, by_engine, check_identity, run_layer
+from fpga.link.driver import Board
+from hw.cli import overrides, write_text
+from hw.config import PRESETS, Machine, machine
+from models.fetch import model_path
+
+__all__ = ["board_sim", "run"]
+
+BAUD = 3_000_000
+SIMULATION_TIMEOUT = 10.0
+LAYER = "encoder.layer.0.attention.self.query"
+Say = Callable[[str], None]
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+class _Shown(Watch):
+    """Transfers on the error stream: a bar on a terminal, and a line once they are done."""
+
+    def __init__(self) -> None:
+        self._bar: Progress | None = None
+        self._task = TaskID(0)
+        self._what = ""
+
+    def begin(self, what: str, total: int) -> None:
+        self._what = what
+        if sys.stderr.isatty():
+            self._bar = Progress(TextColumn("{task.description}"), BarColumn(), DownloadColumn(),
+                                 TransferSpeedColumn(), console=Console(stderr=True),
+                                 transient=True)
+            self._bar.start()
+            self._task = self._bar.add_task(what, total=total)
+
+    def moved(self, done: int) -> None:
+        if self._bar:
+            self._bar.update(self._task, completed=done)
+
+    def end(self, total: int, seconds: float) -> None:
+        self.close()
+        _say(f"{self._what} {total:,} bytes: {seconds:.2f} s, {total / seconds:,.0f} bytes/s")
+
+    def close(self) -> None:
+        """Take the bar off the terminal."""
+        if self._bar:
+            self._bar.stop()
+            self._bar = None
+
+
+def _board(value: str | None) -> str | None:
+    if value is not None and value not in SIMULATED:
+        raise typer.BadParameter(f"must be one of {', '.join(SIMULATED)}, not {value!r}")
+    return value
+
+
+def _rate(count: int, seconds: float) -> str:
+    return f"{count:,} bytes in {seconds:.2f} s, {count / max(seconds, 1e-9):,.0f} bytes/s"
+
+
+def _print(result: BoardResult) -> None:
+    """One run, a line per fact."""
+    print(f"layer       {result.layer}")
+    print(f"board       {result.port}: machine {result.machine} ({result.identity:#010x}), "
+          f"{result.clock_khz / 1000:g} MHz")
+    print(f"parts       {result.parts}")
+    print(f"loaded      {_rate(result.loaded_bytes, result.load_seconds)}")
+    print(f"read        {_rate(result.read_bytes, result.read_seconds)}")
+    print(f"mismatches  {result.mismatches} in {result.accumulators.size:,} accumulators")
+    if result.first_mismatch:
+        print(f"first       {result.first_mismatch}")
+    print(f"cycles      {result.counters['run']:,} (cycle model {result.model['run']:,}); with "
+          f"program fetch {result.counters['total']:,}, {result.microseconds:,.0f} us")
+    for engine, counters in by_engine(result.counters).items():
+        print(f"{engine:11} " + ", ".join(
+            f"{name} {count:,} ({by_engine(result.model)[engine][name]:,})"
+            for name, count in counters.items()))
+    print("in brackets: the cycle model, which is exact only for the memory that it models "
+          f"(latency {result.memory.latency}, interval {result.memory.interval}); the board's is "
+          "another")
+
+
+def _run(image: Image, op: LinearOp, where: Machine, a: NDArray[np.integer], *, port: str,
+         baud: int, timeout: float, named: bool) -> BoardResult:
+    with Board.open(port, baud, timeout=timeout) as board:
+        info = board.info()
+        check_identity(info, where, port, of_image=not named)
+        shown = _Shown()
+        try:
+            return run_layer(board, info, image, op, where, a, port=port, watch=shown, say=_say)
+        finally:
+            shown.close()
+
+
+def _activations(image: Image, op: LinearOp, where: Machine, source: Path | None,
+                 seed: int | None) -> NDArray[np.integer]:
+    if source is not None and seed is not None:
+        raise typer.BadParameter("goes without --input", param_hint="--seed")
+    if source is not None:
+        return activations(op, source, where.act_bits)
+    return random_activations(op, seed or 0, where.act_bits)
+
+
+def _finish(result: BoardResult, found: dict[str, Any], out: Path | None, as_json: bool) -> None:
+    if out is not None:
+        write_text(out, json.dumps(found, indent=1) + "\n")
+    if as_json:
+        print(json.dumps(found))
+    else:
+        _print(result)
+
+
+Layer = Annotated[str, typer.Option(help="Name of the layer.")]
+Source = Annotated[Path | None, typer.Option(
+    "--input", help=".npy of [m, k]: integers, or floats to quantize per token.")]
+Seed = Annotated[int | None, typer.Option(
+    min=0, help="Seed of random activations if there is no --input; 0 if left out.")]
+Settings = Annotated[list[str] | None, typer.Option(
+    "--set", metavar="KEY=VALUE", help="Change a field of --machine; repeatable.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON alone.")]
+Out = Annotated[Path | None, typer.Option(help="JSON file to write.")]
+
+
+def run(
+    folder: Annotated[Path, typer.Argument(metavar="IMAGE", help="Folder of python -m compiler "
+                                                                 "map.")],
+    port: Annotated[str, typer.Option(help="Serial port of the board.")],
+    layer: Layer,
+    baud: Annotated[int, typer.Option(min=1, help="Of the board's bitstream.")] = BAUD,
+    machine_: Annotated[str | None, typer.Option(
+        "--machine", help="The board's machine, if it is not the image's: a preset, or a .toml or "
+                          ".json file. The layer is then packed again.")] = None,
+    settings: Settings = None,
+    source: Source = None, seed: Seed = None,
+    timeout: Annotated[float, typer.Option(
+        min=0.01, help="Seconds without an answer after which requests are repeated.")] = 1.0,
+    out: Out = None, as_json: Json = False,
+) -> None:
+    """Run one layer of a mapped model on a board, in parts if its memory is small. Exit status 1
+    if an accumulator differs from the golden model."""
+    image = open_image(folder)
+    op = image.layer(layer)
+    if settings and machine_ is None:
+        raise typer.BadParameter("changes a --machine; name one", param_hint="--set")
+    where = image.machine if machine_ is None else machine(machine_, overrides(settings))
+    a = _activations(image, op, where, source, seed)
+    result = _run(image, op, where, a, port=port, baud=baud, timeout=timeout,
+                  named=machine_ is not None)
+    _finish(result, result.to_dict(), out, as_json)
+    if result.mismatches:
+        raise typer.Exit(1)
+
+
+def _minilm(scratch: Path, where: Machine, tokens: int) -> Image:
+    """MiniLM, mapped for the board's machine."""
+    map_checkpoint(model_path("minilm"), scratch / "minilm", where, Options(tokens=tokens))
+    return open_image(scratch / "minilm")
+
+
+def board_sim(
+    board: Annotated[str, typer.Option(
+        callback=_board, help=f"One of {', '.join(SIMULATED)}.")] = "ulx3s-85f",
+    machine_: Annotated[str | None, typer.Option(
+        "--machine", help=f"A preset ({', '.join(PRESETS)}) or a file; the board's small one if "
+                          "left out.")] = None,
+    settings: Settings = None,
+    folder: Annotated[Path | None, typer.Option(
+        "--image", help="A mapped model; MiniLM is mapped if left out.")] = None,
+    layer: Layer = LAYER,
+    tokens: Annotated[int, typer.Option(min=1, help="Of MiniLM's launches.")] = 4,
+    divisor: Annotated[int, typer.Option(min=4, max=4096, help="Clock cycles per bit.")] = DIVISOR,
+    seed: Seed = None,
+    serve: Annotated[bool, typer.Option(
+        "--serve", help="Only print the port, and simulate until interrupted.")] = False,
+    out: Out = None, as_json: Json = False,
+) -> None:
+    """Simulate a whole board and run a layer on it through its serial port, as ``run`` does. Exit
+    status 1 if an accumulator differs, or a rule of the SDRAM chip is broken."""
+    where = machine(machine_ or SIMULATED[board].machine, overrides(settings))
+    if serve:
+        _serve(board, where, divisor)
+        return
+    with tempfile.TemporaryDirectory(prefix="bitwright-") as scratch:
+        image = open_image(folder) if folder else _minilm(Path(scratch), where, tokens)
+        op = image.layer(layer)
+        a = _activations(image, op, where, None, seed)
+        with SimulatedBoard(board, where, divisor=divisor, say=_say) as simulated:
+            started = time.perf_counter()
+            result = _run(image, op, where, a, port=simulated.port, baud=BAUD,
+                          timeout=SIMULATION_TIMEOUT, named=True)
+            took = time.perf_counter() - started
+            report = simulated.stop()
+    found = result.to_dict() | {
+        "board": board, "simulated_cycles": report["cycles"],
+        "simulated_seconds": report["seconds"], "seconds": round(took, 3)}
+    _finish(result, found, out, as_json)
+    if not as_json:
+        print(f"simulated   {report['seconds']:.4f} s in {took:.1f} s, {report['cycles']:,} "
+              f"cycles, {report['cycles'] / took:,.0f} cycles/s")
+        if SIMULATED[board].sdram:
+            print(f"SDRAM       no rule broken, {report['refreshes']:,} refreshes")
+    if result.mismatches:
+        raise typer.Exit(1)
+
+
+def _serve(board: str, where: Machine, divisor: int) -> None:
+    """A simulated board for other programs."""
+    with SimulatedBoard(board, where, divisor=divisor, say=_say) as simulated:
+        print(json.dumps({"port": simulated.port, "board": board, "machine": where.name,
+                          "identity": where.identity()}), flush=True)
+        try:
+            simulated.wait()
+        except KeyboardInterrupt:
+            print(json.dumps(simulated.stop()), flush=True)
