@@ -4,6 +4,7 @@ import json
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +50,8 @@ SIMULATED = {
 class _Pins(wiring.Component):
     """The system of a board and the pins that the harness knows; ``sdram_clk`` is the chip's."""
 
-    def __init__(self, kind, machine, divisor):
-        self._link = LinkConfig(divisor=divisor, memory_bytes=kind.memory_bytes,
-                                clock_khz=1000 * kind.clock_mhz, identity=machine.identity(),
-                                memory_bits=machine.memory_bits)
+    def __init__(self, kind, machine, link):
+        self._link = link
         self._memory = (SdramController(clock_mhz=kind.clock_mhz) if kind.sdram
                         else OnChipMemory(kind.memory_bytes))
         self._machine = machine
@@ -74,9 +73,13 @@ class _Pins(wiring.Component):
         return m
 
 
+@cache
 def board_top(kind: SimulatedKind, machine: Machine, divisor: int) -> str:
     """Verilog of module ``board``, whose pins the harness drives."""
-    return verilog.convert(_Pins(kind, machine.replace(fabric="generic"), divisor), name="board",
+    link = LinkConfig(divisor=divisor, memory_bytes=kind.memory_bytes,
+                      clock_khz=1000 * kind.clock_mhz, identity=machine.identity(),
+                      memory_bits=machine.memory_bits)
+    return verilog.convert(_Pins(kind, machine.replace(fabric="generic"), link), name="board",
                            emit_src=False)
 
 
