@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +14,9 @@ from hw.config import Machine
 from hw.isa import INSTRUCTION_BYTES, parse
 from hw.kernel import plan_gemm
 from hw.pack import PackedWeights, by_column, gemm_spec, pack_activations, pack_weights
-from hw.plan import GemmSpec, PlanError
+from hw.plan import GemmSpec, PlanError, align, candidates
 from models.matrix import QuantizedMatrix
-from sim.gemm import Layout, layout
+from sim.gemm import Layout, layout, regions_of
 
 __all__ = ["Cut", "Part", "channels_of", "cut", "placed", "repacked"]
 
@@ -76,59 +77,55 @@ def channels_of(qm: QuantizedMatrix, part: slice) -> QuantizedMatrix:
                           if array is not None})
 
 
-def _layout(machine: Machine, spec: GemmSpec, cut: Cut) -> Layout | PlanError:
+def _fits(machine: Machine, spec: GemmSpec, room: int) -> bool:
+    """Whether a part of this shape can run in ``room`` bytes."""
     try:
-        return layout(plan_gemm(machine, replace(spec, m=cut.tokens, n=cut.channels)))
-    except PlanError as error:
-        return error
+        if min(regions_of(plan)[1] for plan in candidates(machine, spec)) > room:
+            return False    # whichever plan it will be
+        return regions_of(plan_gemm(machine, spec))[1] <= room
+    except PlanError:
+        return False
 
 
-def _most_channels(machine: Machine, spec: GemmSpec, tokens: int, room: int) -> int:
-    """The most channels that fit with so many tokens, in whole widths of the array; 0 if none."""
-    def fits(channels: int) -> bool:
-        every = (_layout(machine, spec, Cut(tokens=count, channels=channels))
-                 for count in {tokens, spec.m % tokens or tokens})
-        return all(isinstance(found, Layout) and found.size <= room for found in every)
-
-    if fits(spec.n):
-        return spec.n
-    width = machine.cols * (machine.rows if tokens == 1 else 1)
-    low, high = 0, -(-spec.n // width)
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle * width) else (low, middle)
-    if not low:
-        return 0
-    even = -(-spec.n // (-(-spec.n // (low * width)) * width)) * width  # parts of equal size
-    return even if fits(even) else low * width
+def _pieces(size: int, unit: int) -> Iterator[int]:
+    """Sizes of equal pieces of ``size``, in whole units, from the largest on."""
+    last = 0
+    for count in range(1, -(-size // unit) + 1):
+        piece = min(size, align(-(-size // count), unit))
+        if piece != last:
+            yield piece
+        last = piece
 
 
 def cut(machine: Machine, spec: GemmSpec, room: int) -> Cut:
-    """The fewest parts whose program fits the machine and whose regions fit ``room`` bytes; of
-    those the ones with the most tokens. Raises :class:`PlanError` if not even the smallest does."""
+    """The fewest parts, equal but for the last, whose programs fit the machine and whose regions
+    fit ``room`` bytes; of those the ones with the most tokens. Raises :class:`PlanError` if not
+    even the smallest does."""
+    fits = cache(lambda m, n: _fits(machine, replace(spec, m=m, n=n), room))
     best: Cut | None = None
-    pieces = 1
-    while pieces <= (best.count(spec.m, spec.n) if best else spec.m):
-        tokens = -(-spec.m // pieces)
-        if channels := _most_channels(machine, spec, tokens, room):
-            found = Cut(tokens=tokens, channels=channels)
-            if best is None or found.count(spec.m, spec.n) < best.count(spec.m, spec.n):
-                best = found
-        if tokens == 1:
-            break
-        pieces *= 2
+    for tokens in _pieces(spec.m, 1):
+        width = machine.cols * (machine.rows if tokens == 1 else 1)
+        for channels in _pieces(spec.n, width):
+            how = Cut(tokens=tokens, channels=channels)
+            if best is not None and how.count(spec.m, spec.n) >= best.count(spec.m, spec.n):
+                break
+            if all(fits(m, n) for m in {tokens, spec.m % tokens or tokens}
+                   for n in {channels, spec.n % channels or channels}):
+                best = how
+                break
     if best is None:
-        raise _too_small(machine, spec, room)
+        raise _too_small(machine, replace(spec, m=1, n=min(spec.n, machine.cols * machine.rows)),
+                         room)
     return best
 
 
-def _too_small(machine: Machine, spec: GemmSpec, room: int) -> PlanError:
-    least = Cut(tokens=1, channels=min(spec.n, machine.cols * machine.rows))
-    found = _layout(machine, spec, least)
-    if isinstance(found, PlanError):
-        return found
-    return PlanError(f"one token and {least.channels} channels of {spec.k} inputs already take "
-                     f"{found.size:,} bytes, and the board's memory has {room:,}: use a board with "
+def _too_small(machine: Machine, least: GemmSpec, room: int) -> PlanError:
+    try:
+        size = regions_of(plan_gemm(machine, least))[1]
+    except PlanError as error:
+        return error
+    return PlanError(f"one token and {least.n} channels of {least.k} inputs already take "
+                     f"{size:,} bytes, and the board's memory has {room:,}: use a board with "
                      "more, or a narrower datatype")
 
 

@@ -17,7 +17,7 @@ from tests.compiler.tiny import BERT, bert_tensors, write_checkpoint
 MACHINE = PRESETS["tiny"].replace(memory_bits=16)
 SMALL = PRESETS["icebreaker"]
 TOKENS = 5
-WIDE = BERT | {"hidden_size": 256, "intermediate_size": 1100, "num_hidden_layers": 1,
+WIDE = BERT | {"hidden_size": 256, "intermediate_size": 900, "num_hidden_layers": 1,
                "num_attention_heads": 4}
 
 
