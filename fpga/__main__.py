@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from fpga import board_commands, sdram_timing
+from fpga import host_commands, sdram_timing
 from fpga.bench_pe import CASES, LEAST_MHZ, TYPES, bench, record
 from fpga.peak import dsp_peak
 from fpga.sdram_bench import BURST
@@ -142,8 +142,8 @@ def sdram(
         f"{name.replace('_', ' ')} {cycles}" for name, cycles in found["latency"].items()))
 
 
-app.command("run")(board_commands.run)
-app.command("board-sim")(board_commands.board_sim)
+app.command("run")(host_commands.run)
+app.command("board-sim")(host_commands.board_sim)
 
 
 def main() -> None:

@@ -119,7 +119,7 @@ def test_cut_fits_and_is_coarse(machine):
         counts.add(how.count(m, n))
         with pytest.raises(PlanError, match="already take .* bytes, and the board's memory has 2,"):
             cut(machine, spec, 2048)
-    assert max(counts) > 2, counts
+    assert max(counts) > 1, counts
 
 
 # ---- runs that are right ------------------------------------------------------------------
