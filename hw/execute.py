@@ -72,7 +72,6 @@ class ExecuteEngine(wiring.Component):
         config = self._config
         layout = instruction_layout("exec")
         m.submodules.queue = queue = SyncFIFO(width=layout.size, depth=config.queue_depth)
-        m.submodules.jobs = jobs = SyncFIFO(width=layout.size, depth=config.job_depth)
         m.submodules.filler = filler = TableFiller(config)
         m.submodules.sequencer = sequencer = Sequencer(config)
         self._buffers(m, filler, sequencer)
@@ -86,12 +85,19 @@ class ExecuteEngine(wiring.Component):
             queue.w_data.eq(self.instr), queue.w_en.eq(self.instr_valid),
             self.instr_ready.eq(queue.w_rdy), queue.r_en.eq(filler.instr_take),
             filler.instr.eq(queue.r_data), filler.instr_valid.eq(queue.r_rdy),
-            jobs.w_data.eq(filler.job), jobs.w_en.eq(filler.job_valid),
-            filler.job_ready.eq(jobs.w_rdy), filler.full.eq(held),
-            sequencer.job.eq(jobs.r_data), sequencer.job_valid.eq(jobs.r_rdy),
-            jobs.r_en.eq(sequencer.job_take), sequencer.full.eq(full),
+            filler.full.eq(held), sequencer.full.eq(full),
             self.busy.eq(sequencer.busy), self.wait_tables.eq(sequencer.wait_tables),
         ]
+        if config.job_depth:
+            m.submodules.jobs = jobs = SyncFIFO(width=layout.size, depth=config.job_depth)
+            m.d.comb += [
+                jobs.w_data.eq(filler.job), jobs.w_en.eq(filler.job_valid),
+                filler.job_ready.eq(jobs.w_rdy), sequencer.job.eq(jobs.r_data),
+                sequencer.job_valid.eq(jobs.r_rdy), jobs.r_en.eq(sequencer.job_ready),
+            ]
+        else:
+            m.d.comb += [sequencer.job.eq(filler.job), sequencer.job_valid.eq(filler.job_valid),
+                         filler.job_ready.eq(sequencer.job_ready)]
         instr = filler.instr
         for name in ("w", "a", "out"):
             m.d.comb += [

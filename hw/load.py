@@ -57,8 +57,8 @@ class LoadEngine(wiring.Component):
         config = self._config
         layout = instruction_layout("load")
         m.submodules.queue = queue = SyncFIFO(width=layout.size, depth=config.queue_depth)
-        pending_layout = data.StructLayout({"sram": 24, "beats": 24, "target": 3, "broadcast": 1,
-                                            "signal": 1})
+        pending_layout = data.StructLayout({"sram": 24, "final": 24, "target": 3, "broadcast": 1,
+                                            "signal": 1})   # final: index of the last beat
         m.submodules.pending = pending = SyncFIFO(width=pending_layout.size,
                                                 depth=config.outstanding + 2)
         outstanding = Signal(range(config.outstanding + 1))
@@ -79,9 +79,9 @@ class LoadEngine(wiring.Component):
         length = Signal(9)
         entry = Signal(pending_layout)
         m.d.comb += [entry[name].eq(head[name]) for name in
-                     ("sram", "beats", "target", "broadcast", "signal")]
-        m.d.comb += [pending.w_data.eq(entry), self.araddr.eq(address),
-                     self.arlen.eq(length - 1)]
+                     ("sram", "target", "broadcast", "signal")]
+        m.d.comb += [entry.final.eq(head.beats - 1), pending.w_data.eq(entry),
+                     self.araddr.eq(address), self.arlen.eq(length - 1)]
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.idle.eq(~queue.r_rdy & ~pending.r_rdy & ~self.write_en)
@@ -109,7 +109,7 @@ class LoadEngine(wiring.Component):
         current = data.View(pending_layout, pending.r_data)
         index, gaps = Signal(24), Signal(24)
         last = Signal()
-        m.d.comb += [last.eq(index == current.beats - 1), self.beat.eq(self.rvalid),
+        m.d.comb += [last.eq(index == current.final), self.beat.eq(self.rvalid),
                      pending.r_en.eq(self.rvalid & last),
                      self.error.eq(self.rvalid & (self.rresp != 0))]
         m.d.sync += [self.write_en.eq(self.rvalid), self.write_target.eq(current.target),

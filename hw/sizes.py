@@ -75,8 +75,9 @@ class Sizes:
 
     @property
     def job_depth(self) -> int:
-        """Instructions the table filler may be ahead of the sequencer."""
-        return min(self.queue_depth, 2)
+        """Instructions that wait between table filler and sequencer: the filler may be as many
+        ahead, or, with none, takes the next when the sequencer has finished."""
+        return 0 if self.queue_depth == 1 else 2
 
     @property
     def lane_bits(self) -> int:

@@ -47,8 +47,10 @@ class StoreEngine(wiring.Component):
         config = self._config
         layout = instruction_layout("store")
         m.submodules.queue = queue = SyncFIFO(width=layout.size, depth=config.queue_depth)
-        m.submodules.pump = pump = SyncFIFO(width=layout.size, depth=config.outstanding + 2)
-        m.submodules.lengths = lengths = SyncFIFO(width=9, depth=config.outstanding)
+        # Output buffer word, and of rows and beats the last.
+        job = Signal(data.StructLayout({"out": 16, "rows": 8, "beats": 16}))
+        m.submodules.pump = pump = SyncFIFO(width=job.shape().size, depth=config.outstanding + 2)
+        m.submodules.lengths = lengths = SyncFIFO(width=8, depth=config.outstanding)
         m.submodules.answers = answers = SyncFIFO(width=1, depth=config.outstanding)
         head = data.View(layout, queue.r_data)
         outstanding = Signal(range(config.outstanding + 1))
@@ -56,7 +58,8 @@ class StoreEngine(wiring.Component):
         m.d.sync += outstanding.eq(outstanding + issued - self.bvalid)
         m.d.comb += [
             queue.w_data.eq(self.instr), queue.w_en.eq(self.instr_valid),
-            self.instr_ready.eq(queue.w_rdy), pump.w_data.eq(head),
+            self.instr_ready.eq(queue.w_rdy), pump.w_data.eq(job),
+            *(job[name].eq(head[name] - (name != "out")) for name in ("out", "rows", "beats")),
             issued.eq(self.awvalid & self.awready),
             self.quiet.eq((outstanding == 0) & ~self.awvalid),
         ]
@@ -73,7 +76,7 @@ class StoreEngine(wiring.Component):
         m.d.comb += [
             self.awaddr.eq(address), self.awlen.eq(length - 1),
             end_of_row.eq(remaining == length), end.eq(end_of_row & (rows == 1)),
-            lengths.w_data.eq(length), lengths.w_en.eq(issued),
+            lengths.w_data.eq(length - 1), lengths.w_en.eq(issued),
             answers.w_data.eq(end & signal), answers.w_en.eq(issued),
         ]
         with m.FSM():
@@ -109,7 +112,7 @@ class StoreEngine(wiring.Component):
             answers.r_en.eq(self.bvalid), self.give.eq(self.bvalid & answers.r_data),
             self.error.eq(self.bvalid & (self.bresp != 0)),
         ]
-        self._pump(m, data.View(layout, pump.r_data), pump)
+        self._pump(m, data.View(job.shape(), pump.r_data), pump)
         self._send(m, lengths)
         return m
 
@@ -122,12 +125,12 @@ class StoreEngine(wiring.Component):
         row, index = Signal(8), Signal(16)
         reading = Signal()
         part = Signal(range(max(parts, 2)))
-        end_of_row = index == job.beats - 1
+        end_of_row = index == job.beats
         go = Signal()
         m.d.comb += [
             go.eq(pump.r_rdy & (beats.level + reading < DATA_DEPTH)),
             self.read_addr.eq(job.out + (index >> part_bits)), self.read_row.eq(row),
-            pump.r_en.eq(go & end_of_row & (row == job.rows - 1)),
+            pump.r_en.eq(go & end_of_row & (row == job.rows)),
             beats.w_en.eq(reading), beats.w_data.eq(self.read_data.word_select(
                 part, config.memory_bits)),
         ]
@@ -135,16 +138,16 @@ class StoreEngine(wiring.Component):
         with m.If(go):
             m.d.sync += index.eq(index + 1)
             with m.If(end_of_row):
-                m.d.sync += [index.eq(0), row.eq(Mux(row == job.rows - 1, 0, row + 1))]
+                m.d.sync += [index.eq(0), row.eq(Mux(row == job.rows, 0, row + 1))]
         m.d.comb += self.wdata.eq(beats.r_data)
         self._beats = beats
 
     def _send(self, m, lengths):
         """Offer beats on the bus, ``last`` by the bursts' lengths."""
-        beats, sent = self._beats, Signal(9)
+        beats, sent = self._beats, Signal(8)
         m.d.comb += [
             self.wvalid.eq(beats.r_rdy & lengths.r_rdy),
-            self.wlast.eq(sent == lengths.r_data - 1),
+            self.wlast.eq(sent == lengths.r_data),
             self.beat.eq(self.wvalid & self.wready),
             beats.r_en.eq(self.beat), lengths.r_en.eq(self.beat & self.wlast),
         ]

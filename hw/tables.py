@@ -9,7 +9,7 @@ from hw.delay import delay
 
 __all__ = ["TableFiller", "FILL_LATENCY", "fill_layout"]
 
-FILL_LATENCY = 3   # cycles from an entry's address to its write
+FILL_LATENCY = 4   # cycles from an entry's address to its write
 
 
 def fill_layout(config):
@@ -113,11 +113,11 @@ class TableFiller(wiring.Component):
                                  FILL_LATENCY, "w_step")),
             self.w_addr.eq(delay(m, address, FILL_LATENCY, "w_addr")),
         ]
+        acts = delay(m, self.read_data, 1, "acts")   # block RAM is slow
         if config.decodes:
-            words = delay(m, self.read_data, FILL_LATENCY - 1, "words")
-            m.d.comb += Value.cast(self.w_data).eq(words)
+            m.d.comb += Value.cast(self.w_data).eq(delay(m, acts, FILL_LATENCY - 2, "words"))
         else:
-            self._tables(m, delay(m, entry, 1, "x"))
+            self._tables(m, acts, delay(m, entry, 2, "x"))
             # ``mux`` tables get all four activations in two of their entries.
             summing = filling & (entry[0] & entry[2] if config.table == "mux" else end_step)
             first = (step == 0) & ((entry == 5) if config.table == "mux" else 1)
@@ -125,18 +125,18 @@ class TableFiller(wiring.Component):
                         delay(m, first, FILL_LATENCY, "first"), delay(m, bank, FILL_LATENCY, "to"))
         return m
 
-    def _tables(self, m, x):
+    def _tables(self, m, acts, x):
         """One entry of every builder, two cycles after ``x`` and its activations."""
         config = self._config
         build = {"lutram": self._sum, "mux": self._pair, "tl2": self._ternary}[config.table]
         for row in range(config.rows):
-            words = self.read_data.word_select(row, config.row_act_bits)
+            words = acts.word_select(row, config.row_act_bits)
             for column in range(config.builders):
                 word = words.word_select(column, 4 * config.act_bits)
-                acts = [word.word_select(i, config.act_bits).as_signed() for i in range(4)]
+                four = [word.word_select(i, config.act_bits).as_signed() for i in range(4)]
                 high = Signal(signed(config.act_bits + 1))
                 low = Signal(signed(config.act_bits + 2))  # reaches +2^act_bits
-                high_sum, low_sum = build(x, acts)
+                high_sum, low_sum = build(x, four)
                 m.d.sync += [high.eq(high_sum), low.eq(low_sum),
                              self.w_data[row][column].eq(high + low)]
 

@@ -22,9 +22,8 @@ class Executor(Engine):
     """Filler and sequencer of one machine.
 
     A bank is seen free ``rows + 1`` cycles after its last slot, or its first where elements take
-    activations over. That holds the filler back; the job queue between the two does so only where
-    it holds one job, until the sequencer has taken it. Tokens are given ``retire`` cycles after the
-    last slot.
+    activations over. That holds the filler back, never the job queue between the two, where there
+    is one. Tokens are given ``retire`` cycles after the last slot.
     """
 
     def __init__(self, machine: Machine, counts: dict[str, int]):
@@ -59,12 +58,11 @@ class Executor(Engine):
         timing = self.memo.get(key)
         if timing is None:
             timing = self.memo[key] = self._schedule(*key)
-        taken = max(now + 1, self.sequencer_idle)    # by the sequencer
         self.free = tuple(now + at for at in timing.free)
         self.sequencer_idle = now + timing.last + 1
         self.idle = now + timing.filled + 1
-        if self.machine.job_depth == 1:
-            self.idle = max(self.idle, taken + 1)
+        if not self.machine.job_depth:
+            self.idle = max(self.idle, self.sequencer_idle)
         self.last = now + timing.last
         self.counts["execute_wait_tables"] += timing.waited
         self.counts["execute_busy"] += planes
@@ -80,7 +78,7 @@ class Executor(Engine):
         early = self.machine.decodes
         frees = list(free)
         filled, last, waited = 0, 0, 0
-        wait_from = max(1, idle) + 1
+        wait_from = max(1, idle) + 1 if self.machine.job_depth else 1
         step: tuple | None = None
         index = 0
         while index < tiles:

@@ -1,6 +1,7 @@
 """Random GEMMs: RTL against golden model bit for bit, against cycle model cycle for cycle."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from sim.matrices import has_offsets, random_activations, random_matrix, support
 from sim.memory import Memory
 from sim.verilated import RunResult, Say, silent
 
-__all__ = ["Case", "Comparison", "MACHINES", "compare", "random_case"]
+__all__ = ["Case", "Comparison", "MACHINES", "compare", "random_case", "random_gemm"]
 
 # Small machines that differ in every parameter that shapes control or data flow.
 MACHINES: tuple[Machine, ...] = (
@@ -90,31 +91,38 @@ class Comparison:
         }
 
 
-def compare(case: Case, say: Say = silent) -> Comparison:
-    """Run ``case`` on golden model, RTL and cycle model.
+def compare(case: Case, say: Say = silent, simulator: Path | None = None) -> Comparison:
+    """Run ``case`` on golden model, RTL (``simulator`` in place of the machine's own) and cycle
+    model.
 
     Raises :class:`PlanError` if it does not fit the machine."""
     rng = np.random.default_rng(case.seed)
     qm = random_matrix(case.machine, case.datatype, case.n, case.k, case.group_size, rng,
                        asymmetric=case.asymmetric, extreme=case.extreme)
     a = random_activations(case.machine, case.m, case.k, rng, case.extreme)
-    found = simulate_gemm(case.machine, qm, a, case.memory, say)
+    found = simulate_gemm(case.machine, qm, a, case.memory, say, simulator=simulator)
     return Comparison(case=case, mismatches=int((found.y != mpgemm(a, qm)).sum()), rtl=found.rtl,
                       model=found.model,
                       roofline_cycles=found.plan.roofline(case.memory.interval)[0])
 
 
 def random_case(seed: int) -> Case:
-    """Case number ``seed``: ragged shapes, sizes of 1, every machine and memory, and every datatype
-    that the machine runs."""
-    rng = np.random.default_rng(seed)
+    """Case number ``seed``: every machine in turn, and every datatype that it runs."""
     machine = MACHINES[seed % len(MACHINES)]
     names = supported(machine)
-    datatype = names[seed // len(MACHINES) % len(names)]
+    return random_gemm(machine, names[seed // len(MACHINES) % len(names)], seed)
+
+
+def random_gemm(machine: Machine, datatype: str, seed: int,
+                most: tuple[int, int, int] = (20, 300, 80)) -> Case:
+    """A case of ragged shape m, k, n below ``most``, often 1 in one of them; any group size and
+    memory."""
+    rng = np.random.default_rng(seed)
 
     def size(most: int) -> int:
         return 1 if rng.random() < 0.15 else int(rng.integers(1, most))
-    return Case(machine=machine, m=size(20), k=size(300), n=size(80), datatype=datatype,
+    m, k, n = map(size, most)
+    return Case(machine=machine, m=m, k=k, n=n, datatype=datatype,
                 group_size=int(rng.choice([0, 16, 32, 40, 64, 128])),
                 asymmetric=bool(has_offsets(datatype) and rng.random() < 0.4),
                 memory=MEMORIES[int(rng.integers(len(MEMORIES)))], seed=seed,

@@ -1,6 +1,7 @@
 """One GEMM end to end in simulation: memory image, RTL run, comparison."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,20 +67,23 @@ class Simulated:
 
 
 def simulate_gemm(machine: Machine, qm: QuantizedMatrix, a: NDArray[np.integer],
-                  memory: Memory = Memory(), say: Say = silent) -> Simulated:
-    """Map ``qm`` and activations ``a`` [m, features] to ``machine`` and run them.
+                  memory: Memory = Memory(), say: Say = silent, *,
+                  simulator: Path | None = None) -> Simulated:
+    """Map ``qm`` and activations ``a`` [m, features] to ``machine`` and run them, on ``simulator``
+    in place of the machine's own.
 
     Raises :class:`hw.plan.PlanError` if it does not fit the machine."""
     where = layout(plan_gemm(machine, gemm_spec(machine, len(a), qm)))
     model = run_cycles(machine, where.program, memory)
     y, rtl = run_gemm(where, pack_weights(where.plan, qm), by_column(qm, a), memory, say,
-                      max_cycles=2 * model.counters["total"] + 1000)
+                      max_cycles=2 * model.counters["total"] + 1000, simulator=simulator)
     return Simulated(plan=where.plan, y=y, rtl=rtl, model=model)
 
 
 def run_gemm(where: Layout, packed: PackedWeights, a: NDArray[np.integer],
              memory: Memory = Memory(), say: Say = silent, *,
-             max_cycles: int = 2_000_000_000) -> tuple[NDArray[np.int64], RunResult]:
+             max_cycles: int = 2_000_000_000,
+             simulator: Path | None = None) -> tuple[NDArray[np.int64], RunResult]:
     """Accumulators int64 [m, n] from the RTL, and its counters."""
     plan, regions = where.plan, where.regions
     image = np.zeros(where.size, dtype=np.uint8)
@@ -89,7 +93,7 @@ def run_gemm(where: Layout, packed: PackedWeights, a: NDArray[np.integer],
         image[address:address + len(data)] = np.frombuffer(data, dtype=np.uint8)
     result = run(plan.machine, image, program=0, length=len(where.code) // INSTRUCTION_BYTES,
                  dump=(regions.outputs, plan.out_bytes), memory=memory, say=say,
-                 max_cycles=max_cycles)
+                 max_cycles=max_cycles, simulator=simulator)
     if result.error:
         raise SimulationError(f"the machine stopped: {result.error}")
     return unpack_outputs(plan, result.dump, packed.correction), result

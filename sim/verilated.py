@@ -26,11 +26,11 @@ from hw.core import core_verilog
 from models.fetch import cache_dir
 from sim.memory import Memory
 
-__all__ = ["Memory", "RunResult", "SimulationError", "build", "compile_harness", "run",
+__all__ = ["Memory", "RunResult", "SimulationError", "build", "compile_core", "compile_harness",
+           "run",
            "verilator_environment"]
 
 HARNESS = Path(__file__).with_name("harness.cpp")
-COMPILE_FLAGS = ("-O2",)
 
 Say = Callable[[str], None]
 
@@ -84,24 +84,32 @@ def _verilog(machine: Machine) -> str:
 
 def build(machine: Machine, say: Say = silent) -> Path:
     """The simulator of ``machine``: compiled on first use, then from the cache."""
-    return compile_harness(
-        _verilog(machine.replace(fabric="generic")), HARNESS, top="bitwright", name=machine.name,
-        defines={"COUNTERS": len(COUNTER_NAMES)}, say=say)
+    return compile_core(_verilog(machine.replace(fabric="generic")), machine.name, say)
+
+
+def compile_core(verilog: str, name: str, say: Say = silent, *, library: Sequence[Path] = (),
+                 arguments: Sequence[str] = (), optimize: str = "-O2") -> Path:
+    """The simulator of module ``bitwright`` of ``verilog``; see :func:`compile_harness`."""
+    return compile_harness(verilog, HARNESS, top="bitwright", name=name, library=library,
+                           defines={"COUNTERS": len(COUNTER_NAMES)}, arguments=arguments,
+                           optimize=optimize, say=say)
 
 
 def compile_harness(verilog: str, harness: Path, *, top: str, name: str,
-                    headers: Sequence[Path] = (), defines: Mapping[str, int] | None = None,
-                    say: Say = silent) -> Path:
+                    headers: Sequence[Path] = (), library: Sequence[Path] = (),
+                    defines: Mapping[str, int] | None = None, arguments: Sequence[str] = (),
+                    optimize: str = "-O2", say: Say = silent) -> Path:
     """The program of the C++ ``harness`` around module ``top`` of ``verilog``.
 
-    ``headers`` are its own beside it; ``name`` is for people. Compiled on first use, then from
-    the cache. Raises :class:`SimulationError`.
+    ``headers`` are the harness's own beside it, ``library`` files of the modules that ``verilog``
+    is made of; ``arguments`` go to Verilator and ``optimize`` to the C++ compiler; ``name`` is for
+    people. Compiled on first use, then from the cache. Raises :class:`SimulationError`.
     """
-    flags = " ".join([*COMPILE_FLAGS, f"-I{harness.parent}",
+    flags = " ".join([optimize, f"-I{harness.parent}",
                       *(f"-D{key}={value}" for key, value in (defines or {}).items())])
     key = hashlib.sha256()
-    for part in (verilog, *(path.read_text() for path in (harness, *headers)), top,
-                 importlib.metadata.version("verilator"), " ".join(COMPILE_FLAGS),
+    for part in (verilog, *(path.read_text() for path in (harness, *headers, *library)), top,
+                 importlib.metadata.version("verilator"), optimize, *arguments,
                  repr(sorted((defines or {}).items()))):
         key.update(part.encode() + b"\0")
     target = cache_dir() / "sim" / key.hexdigest()[:32]
@@ -116,7 +124,7 @@ def compile_harness(verilog: str, harness: Path, *, top: str, name: str,
         command = ["verilator_bin", "--cc", "--exe", "--build", "-O3", "--x-assign", "fast",
                    "--x-initial", "fast", "-Wno-fatal", "-Wno-lint", "--no-assert",
                    "--top-module", top, "-Mdir", "obj", "-o", "harness", "-CFLAGS", flags,
-                   str(source), str(harness)]
+                   *arguments, *map(str, library), str(source), str(harness)]
         done = subprocess.run(command, cwd=scratch, env=verilator_environment(), text=True,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         if done.returncode:
@@ -135,14 +143,15 @@ def compile_harness(verilog: str, harness: Path, *, top: str, name: str,
 
 def run(machine: Machine, image: bytes | NDArray[np.uint8], *, program: int, length: int,
         dump: tuple[int, int], memory: Memory = Memory(), max_cycles: int = 2_000_000_000,
-        fault: int = -1, say: Say = silent) -> RunResult:
+        fault: int = -1, say: Say = silent, simulator: Path | None = None) -> RunResult:
     """Run the program at byte address ``program`` (``length`` instructions) over ``image``.
 
     ``dump`` is the (address, bytes) returned. ``fault`` is the address of a beat that the memory
-    answers with an error. Raises :class:`SimulationError` if the machine does not end within
+    answers with an error. ``simulator`` is what :func:`compile_core` gave, in place of the
+    machine's own. Raises :class:`SimulationError` if the machine does not end within
     ``max_cycles``; an error it reports itself is in the result.
     """
-    simulator = build(machine, say)
+    simulator = simulator or build(machine, say)
     data = bytes(image)
     with tempfile.TemporaryDirectory(prefix="bitwright-") as scratch:
         image_path, dump_path = Path(scratch) / "image", Path(scratch) / "dump"
@@ -155,7 +164,8 @@ def run(machine: Machine, image: bytes | NDArray[np.uint8], *, program: int, len
         done = subprocess.run([str(simulator), *arguments], capture_output=True, text=True)
         seconds = time.perf_counter() - start
         if done.returncode:
-            raise SimulationError(f"simulator failed: {done.stderr.strip() or done.returncode}")
+            said = (done.stderr.strip() or done.stdout.strip() or str(done.returncode)).splitlines()
+            raise SimulationError(f"simulator failed: {said[0]}")
         report = json.loads(done.stdout)
         if report["status"] & Status.BUSY:
             raise SimulationError(f"the machine is still busy after {max_cycles} cycles")

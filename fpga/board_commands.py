@@ -1,0 +1,111 @@
+"""Commands about boards: list, build, program."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from fpga.boards import BOARDS, board
+from fpga.build import Built, build, write
+from fpga.program import program
+from hw.cli import Pe, overrides
+from hw.config import machine as machine_of
+
+__all__ = ["register"]
+
+BoardName = Annotated[str, typer.Option("--board", help=f"One of {', '.join(BOARDS)}.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _console() -> Console:
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 140)
+
+
+def list_boards(as_json: Json = False) -> None:
+    """Boards, their chips, and the machine that is built for each without --machine."""
+    rows: list[dict[str, Any]] = [
+        {"board": each.name, "chip": each.chip, "luts": each.luts, "block_rams": each.rams,
+             "dsps": each.dsps, "memory": each.memory, "memory_bytes": each.memory_bytes,
+             "clock_mhz": each.clock_mhz, "link": f"UART, {each.baud:,} baud",
+             "machine": each.machine,
+             "one_bit_products_per_cycle": each.preset().one_bit_products}
+            for each in BOARDS.values()]
+    if as_json:
+        print(json.dumps(rows))
+        return
+    table = Table("board", "chip", "LUTs", "block RAMs", "DSPs", "memory", "MHz", "link", "machine",
+                  "1-bit products/cycle")
+    for row in rows:
+        table.add_row(row["board"], row["chip"], f"{row['luts']:,}", str(row["block_rams"]),
+                      str(row["dsps"]), row["memory"], f"{row['clock_mhz']:g}", row["link"],
+                      row["machine"], f"{row['one_bit_products_per_cycle']:,}")
+    _console().print(table)
+
+
+def build_bitstream(
+    name: BoardName,
+    out: Annotated[Path | None, typer.Option(
+        help="Folder for bitstream, report and log; build/BOARD without it.")] = None,
+    machine: Annotated[str | None, typer.Option(
+        help="A preset, or a .toml or .json file; the board's own without it.")] = None,
+    pe: Pe = None,
+    settings: Annotated[list[str] | None, typer.Option(
+        "--set", metavar="KEY=VALUE", help="Change a field of the machine; repeatable.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of place and route.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """A bitstream: synthesis, place and route, packing. What was done before is taken from the
+    cache. Exit status 1 if the clock is not reached; the files are written all the same."""
+    target = board(name)
+    config = machine_of(machine or target.machine, overrides(settings), pe)
+    built = build(target, config, seed=seed, say=_say)
+    folder = out or Path("build") / target.name
+    write(built, folder)
+    if as_json:
+        print(json.dumps(built.report))
+    else:
+        _print(built, folder)
+    if not built.report["met"]:
+        raise typer.Exit(1)
+
+
+def _print(built: Built, folder: Path) -> None:
+    report = built.report
+    kinds = sorted({kind for cells in report["blocks"].values() for kind in cells})
+    table = Table("block", *kinds)
+    for block, cells in report["blocks"].items():
+        table.add_row(block, *(f"{cells.get(kind, 0):,}" for kind in kinds))
+    console = _console()
+    console.print(table)
+    usage, most = report["usage"], report["available"]
+    console.print(f"{report['board']}: {usage['total']:,} of {most['luts']:,} LUT4s, "
+                  f"{usage['ebr']} of {most['ebr']} block RAMs, {usage['dsp']} of {most['dsp']} "
+                  f"DSPs; {report['fmax_mhz']:.1f} MHz, clock {report['clock_mhz']:g} MHz: "
+                  f"{'met' if report['met'] else 'NOT MET'}")
+    console.print(f"identity {report['identity']}; {report['one_bit_products_per_cycle']:,} 1-bit "
+                  f"products a cycle; seconds: " + ", ".join(
+                      f"{stage} {seconds:g}" for stage, seconds in report["seconds"].items()))
+    console.print(f"written to {folder}")
+
+
+def program_board(
+    name: BoardName,
+    folder: Annotated[Path, typer.Argument(help="Where build left the bitstream.")],
+) -> None:
+    """Load a bitstream into a board that is plugged in."""
+    command = program(board(name), folder)
+    print(f"loaded by {' '.join(command)}")
+
+
+def register(app: typer.Typer) -> None:
+    app.command("boards")(list_boards)
+    app.command("build")(build_bitstream)
+    app.command("program")(program_board)
