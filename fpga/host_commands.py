@@ -25,16 +25,17 @@ from compiler.execute import activations, random_activations
 from compiler.graph import LinearOp, Options
 from compiler.image import Image, open_image
 from compiler.mapping import map_checkpoint
-from fpga.board_sim import DIVISOR, SIMULATED, SimulatedBoard
+from fpga.board_sim import DIVISOR, SimulatedBoard
+from fpga.boards import BOARDS, Board, board
 from fpga.host import BoardResult, Watch, by_engine, check_identity, run_layer
-from fpga.link.driver import Board
+from fpga.link.driver import Board as Link
 from hw.cli import overrides, write_text
 from hw.config import PRESETS, Machine, machine
 from models.fetch import model_path
 
 __all__ = ["register"]
 
-BAUD = 3_000_000
+BAUD = 3_000_000        # of most boards
 SIMULATION_TIMEOUT = 10.0
 LAYER = "encoder.layer.0.attention.self.query"
 Say = Callable[[str], None]
@@ -76,12 +77,6 @@ class _Shown(Watch):
             self._bar = None
 
 
-def _board(value: str | None) -> str | None:
-    if value is not None and value not in SIMULATED:
-        raise typer.BadParameter(f"must be one of {', '.join(SIMULATED)}, not {value!r}")
-    return value
-
-
 def _rate(count: int, seconds: float) -> str:
     return f"{count:,} bytes in {seconds:.2f} s, {count / max(seconds, 1e-9):,.0f} bytes/s"
 
@@ -110,17 +105,17 @@ def _print(result: BoardResult) -> None:
 
 def _run(image: Image, op: LinearOp, where: Machine, a: NDArray[np.integer], *, port: str,
          baud: int, timeout: float, named: bool) -> BoardResult:
-    with Board.open(port, baud, timeout=timeout) as board:
-        info = board.info()
+    with Link.open(port, baud, timeout=timeout) as link:
+        info = link.info()
         check_identity(info, where, port, of_image=not named)
         shown = _Shown()
         try:
-            return run_layer(board, info, image, op, where, a, port=port, watch=shown, say=_say)
+            return run_layer(link, info, image, op, where, a, port=port, watch=shown, say=_say)
         finally:
             shown.close()
 
 
-def _activations(image: Image, op: LinearOp, where: Machine, source: Path | None,
+def _activations(op: LinearOp, where: Machine, source: Path | None,
                  seed: int | None) -> NDArray[np.integer]:
     if source is not None and seed is not None:
         raise typer.BadParameter("goes without --input", param_hint="--seed")
@@ -154,10 +149,15 @@ def run(
                                                                  "map.")],
     port: Annotated[str, typer.Option(help="Serial port of the board.")],
     layer: Layer,
-    baud: Annotated[int, typer.Option(min=1, help="Of the board's bitstream.")] = BAUD,
+    name: Annotated[str | None, typer.Option(
+        "--board", help=f"One of {', '.join(BOARDS)}: stands for its machine and baud "
+                        "rate.")] = None,
+    baud: Annotated[int | None, typer.Option(
+        min=1, help=f"Of the bitstream; the --board's, or {BAUD:,} if left out.")] = None,
     machine_: Annotated[str | None, typer.Option(
-        "--machine", help="The board's machine, if it is not the image's: a preset, or a .toml or "
-                          ".json file. The layer is then packed again.")] = None,
+        "--machine", help="The machine of the bitstream, if it is neither the --board's nor the "
+                          "image's: a preset, or a .toml or .json file. The layer is packed again "
+                          "if it is not the image's.")] = None,
     settings: Settings = None,
     source: Source = None, seed: Seed = None,
     timeout: Annotated[float, typer.Option(
@@ -166,14 +166,16 @@ def run(
 ) -> None:
     """Run one layer of a mapped model on a board, in parts if its memory is small. Exit status 1
     if an accumulator differs from the golden model."""
+    target = None if name is None else board(name)
+    spec = machine_ or (target and target.machine)
+    if settings and spec is None:
+        raise typer.BadParameter("changes a --machine; name one", param_hint="--set")
     image = open_image(folder)
     op = image.layer(layer)
-    if settings and machine_ is None:
-        raise typer.BadParameter("changes a --machine; name one", param_hint="--set")
-    where = image.machine if machine_ is None else machine(machine_, overrides(settings))
-    a = _activations(image, op, where, source, seed)
-    result = _run(image, op, where, a, port=port, baud=baud, timeout=timeout,
-                  named=machine_ is not None)
+    where = machine(spec, overrides(settings)) if spec else image.machine
+    a = _activations(op, where, source, seed)
+    result = _run(image, op, where, a, port=port, timeout=timeout, named=spec is not None,
+                  baud=baud or (target.baud if target else BAUD))
     _finish(result, result.to_dict(), out, as_json)
     if result.mismatches:
         raise typer.Exit(1)
@@ -186,11 +188,11 @@ def _minilm(scratch: Path, where: Machine, tokens: int) -> Image:
 
 
 def board_sim(
-    board: Annotated[str, typer.Option(
-        callback=_board, help=f"One of {', '.join(SIMULATED)}.")] = "ulx3s-85f",
+    name: Annotated[str, typer.Option(
+        "--board", help=f"One of {', '.join(BOARDS)}.")] = "ulx3s-12f",
     machine_: Annotated[str | None, typer.Option(
-        "--machine", help=f"A preset ({', '.join(PRESETS)}) or a file; the board's small one if "
-                          "left out.")] = None,
+        "--machine", help=f"A preset ({', '.join(PRESETS)}) or a file; the board's own if left "
+                          "out.")] = None,
     settings: Settings = None,
     folder: Annotated[Path | None, typer.Option(
         "--image", help="A mapped model; MiniLM is mapped if left out.")] = None,
@@ -204,37 +206,39 @@ def board_sim(
 ) -> None:
     """Simulate a whole board and run a layer on it through its serial port, as ``run`` does. Exit
     status 1 if an accumulator differs, or a rule of the SDRAM chip is broken."""
-    where = machine(machine_ or SIMULATED[board].machine, overrides(settings))
+    target = board(name)
+    where = machine(machine_ or target.machine, overrides(settings))
+    target.check(where)
     if serve:
-        _serve(board, where, divisor)
+        _serve(target, where, divisor)
         return
     with tempfile.TemporaryDirectory(prefix="bitwright-") as scratch:
         image = open_image(folder) if folder else _minilm(Path(scratch), where, tokens)
         op = image.layer(layer)
-        a = _activations(image, op, where, None, seed)
-        with SimulatedBoard(board, where, divisor=divisor, say=_say) as simulated:
+        a = _activations(op, where, None, seed)
+        with SimulatedBoard(target, where, divisor=divisor, say=_say) as simulated:
             started = time.perf_counter()
             result = _run(image, op, where, a, port=simulated.port, baud=BAUD,
                           timeout=SIMULATION_TIMEOUT, named=True)
             took = time.perf_counter() - started
             report = simulated.stop()
     found = result.to_dict() | {
-        "board": board, "simulated_cycles": report["cycles"],
+        "board": name, "simulated_cycles": report["cycles"],
         "simulated_seconds": report["seconds"], "seconds": round(took, 3)}
     _finish(result, found, out, as_json)
     if not as_json:
         print(f"simulated   {report['seconds']:.4f} s in {took:.1f} s, {report['cycles']:,} "
               f"cycles, {report['cycles'] / took:,.0f} cycles/s")
-        if SIMULATED[board].sdram:
+        if "refreshes" in report:
             print(f"SDRAM       no rule broken, {report['refreshes']:,} refreshes")
     if result.mismatches:
         raise typer.Exit(1)
 
 
-def _serve(board: str, where: Machine, divisor: int) -> None:
+def _serve(target: Board, where: Machine, divisor: int) -> None:
     """A simulated board for other programs."""
-    with SimulatedBoard(board, where, divisor=divisor, say=_say) as simulated:
-        print(json.dumps({"port": simulated.port, "board": board, "machine": where.name,
+    with SimulatedBoard(target, where, divisor=divisor, say=_say) as simulated:
+        print(json.dumps({"port": simulated.port, "board": target.name, "machine": where.name,
                           "identity": where.identity()}), flush=True)
         try:
             simulated.wait()

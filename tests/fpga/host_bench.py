@@ -11,11 +11,13 @@ import serial
 from compiler.graph import Options
 from compiler.mapping import map_checkpoint
 from fpga.__main__ import main
+from fpga.boards import BOARDS
 from hw.config import PRESETS
 from tests.compiler.tiny import BERT, bert_tensors, write_checkpoint
 
 MACHINE = PRESETS["tiny"].replace(memory_bits=16)
 SMALL = PRESETS["icebreaker"]
+ULX3S, ICEBREAKER = BOARDS["ulx3s-12f"], BOARDS["icebreaker"]
 TOKENS = 5
 WIDE = BERT | {"hidden_size": 256, "intermediate_size": 900, "num_hidden_layers": 1,
                "num_attention_heads": 4}

@@ -26,9 +26,11 @@ from models.quantize import quantize
 from sim.gemm import layout
 from tests.compiler.tiny import DOWN, QUERY
 from tests.fpga.host_bench import (
+    ICEBREAKER,
     MACHINE,
     SMALL,
     TOKENS,
+    ULX3S,
     WIDE,
     CutPort,
     SilentPort,
@@ -52,14 +54,14 @@ def wide(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def ulx3s():
-    with SimulatedBoard("ulx3s-85f", MACHINE) as simulated:
+    with SimulatedBoard(ULX3S, MACHINE) as simulated:
         yield simulated
         simulated.stop()    # no rule of the SDRAM is broken in any test
 
 
 @pytest.fixture(scope="module")
 def icebreaker():
-    with SimulatedBoard("icebreaker", SMALL) as simulated:
+    with SimulatedBoard(ICEBREAKER, SMALL) as simulated:
         yield simulated
 
 
@@ -171,7 +173,7 @@ def test_weights_stay_for_the_next_tokens(ulx3s, image, monkeypatch):
 def test_small_board_runs_what_exceeds_its_memory(icebreaker, wide, command):  # noqa: F811
     """From an image of another machine: repacked, in parts."""
     code, out, err = command("run", wide.folder, "--port", icebreaker.port, "--layer", DOWN,
-                             "--machine", "icebreaker", "--timeout", 5, "--json")
+                             "--board", "icebreaker", "--timeout", 5, "--json")
     assert code == 0, err
     found, op = json.loads(out), wide.layer(DOWN)
     golden = mpgemm(random_activations(op, 0), matrix(wide, op))
@@ -323,7 +325,7 @@ def test_killed_while_it_runs(ulx3s, image):
 
 
 def test_unplugged_in_the_middle(image, command, monkeypatch, tmp_path):  # noqa: F811
-    simulated = SimulatedBoard("ulx3s-85f", MACHINE)
+    simulated = SimulatedBoard(ULX3S, MACHINE)
     monkeypatch.setattr(fpga.host, "_execute", lambda *arguments: simulated.kill() or {})
     code, out, err = command("run", image.folder, "--port", simulated.port, "--layer", DOWN,
                              "--timeout", 0.1, "--out", tmp_path / "found.json")
