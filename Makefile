@@ -10,12 +10,12 @@ RUN   := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES PATH="$(BIN):$
 REGRESS = $(RUN) "$(BIN)/python" -m sim regress $(if $(WAVES),--waves) $(if $(SEED),--seed $(SEED))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test sim formal bench lint lock clean
+.PHONY: help setup demo test sim board-sim formal bench lint lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
 	@echo "Usage: make TARGET [PYTHON=python3.12] [VENV=.venv] [SEED=n] [WAVES=1]"
-	@sed -n 's/^\([a-z]*\):.*## /  \1\t/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' Makefile
 
 setup: $(STAMP) ## create the virtual environment, every package pinned by hash
 	@:
@@ -45,6 +45,9 @@ test: setup ## every test, then the cocotb regression
 
 sim: setup ## the cocotb regression alone (WAVES=1 keeps waves, SEED=n repeats a run)
 	@$(REGRESS)
+
+board-sim: setup ## a whole board in simulation: a layer through its serial port (ARGS="--board icebreaker")
+	@$(RUN) "$(BIN)/python" -m fpga board-sim $(ARGS)
 
 formal: setup ## prove properties of the circuits for all inputs
 	@$(RUN) "$(BIN)/python" -m sim formal

@@ -17,7 +17,7 @@ from compiler.unpack import unpack_weights
 from hw.config import Machine
 from hw.isa import parse
 from hw.kernel import gemm_program, plan_gemm
-from hw.pack import by_column, gemm_spec, pack_activations, unpack_outputs
+from hw.pack import PackedWeights, by_column, gemm_spec, pack_activations, unpack_outputs
 from hw.plan import PlanError
 from models.golden import mpgemm
 from models.matrix import QuantizedMatrix
@@ -28,7 +28,7 @@ from sim.memory import Memory
 from sim.verilated import RunResult, SimulationError, run
 
 __all__ = ["BACKENDS", "InputError", "Result", "activations", "bias", "execute", "matrix",
-           "random_activations"]
+           "random_activations", "stored_weights"]
 
 BACKENDS = ("golden", "cycles", "rtl")
 
@@ -125,6 +125,14 @@ def matrix(image: Image, op: LinearOp) -> QuantizedMatrix:
     except ValueError as error:
         raise ImageError(f"layer {op.name} in {image.folder}: {error}; map the model again"
                          ) from None
+
+
+def stored_weights(image: Image, op: LinearOp) -> PackedWeights:
+    """The layer's weights as the machine reads them, and what the stored outputs carry too much."""
+    plan, place = op.planned, op.placed
+    return PackedWeights(weights=image.stored(place.weights, plan.stored_bytes),
+                         scales=image.stored(place.scales, plan.scale_bytes),
+                         correction=_array(image, place.correction, "<i8", op.n))
 
 
 def bias(image: Image, op: LinearOp) -> NDArray[np.float32] | None:

@@ -1,4 +1,4 @@
-"""``python -m fpga``: what the machine costs on open FPGAs."""
+"""``python -m fpga``: what the machine costs on open FPGAs, and layers on boards."""
 
 import json
 import sys
@@ -9,18 +9,17 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from fpga import board_commands, sdram_timing
+from fpga import board_commands, host_commands, sdram_timing
 from fpga.bench_pe import CASES, LEAST_MHZ, TYPES, bench, record
 from fpga.cells import FAMILIES
 from fpga.netlist import NetlistResult, check_netlist, family_of
 from fpga.peak import dsp_peak
 from fpga.sdram_bench import BURST
 from fpga.sdram_bench import bench as bench_sdram
-from fpga.synth import DEVICES, ToolError
+from fpga.synth import DEVICES
 from hw.cli import ELEMENTS, Pe, overrides, write_text
 from hw.config import PRESETS
 from hw.config import machine as machine_of
-from sim.verilated import SimulationError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
                   rich_markup_mode=None)
@@ -31,7 +30,8 @@ Seed = Annotated[int, typer.Option(min=0, help="Of place and route.")]
 
 @app.callback()
 def commands() -> None:
-    """Size and speed on open FPGAs, by Yosys and nextpnr; memory controllers by Verilator."""
+    """Size and speed on open FPGAs, by Yosys and nextpnr; memory controllers and boards by
+    Verilator; layers on real boards."""
 
 
 def _known(names: tuple[str, ...], value: str | None) -> str | None:
@@ -188,13 +188,14 @@ def _print_netlist(found: NetlistResult) -> None:
 
 
 board_commands.register(app)
+host_commands.register(app)
 
 
 def main() -> None:
     """Run the command line. Exit status 2 for wrong usage, 1 for any other error, in one line."""
     try:
         app()
-    except (ToolError, SimulationError, ValueError, OSError) as error:
+    except (ValueError, OSError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:

@@ -22,17 +22,17 @@ FILES = ["manifest.json", "program.bin", "report.json", "weights.bin"]
 DOWN = "encoder.layer.0.output.dense"
 
 
-def bert_tensors(seed=0, pooler=False):
+def bert_tensors(seed=0, pooler=False, config=BERT):
     rng = np.random.default_rng(seed)
-    h = HIDDEN
+    h, ffn = config["hidden_size"], config["intermediate_size"]
     shapes = {"embeddings.word_embeddings.weight": (11, h),
               "embeddings.position_embeddings.weight": (POSITIONS, h),
               "embeddings.token_type_embeddings.weight": (2, h),
               "embeddings.LayerNorm.weight": (h,), "embeddings.LayerNorm.bias": (h,)}
-    for layer in range(LAYERS):
+    for layer in range(config["num_hidden_layers"]):
         for name, (n, k) in {"attention.self.query": (h, h), "attention.self.key": (h, h),
                              "attention.self.value": (h, h), "attention.output.dense": (h, h),
-                             "intermediate.dense": (FFN, h), "output.dense": (h, FFN)}.items():
+                             "intermediate.dense": (ffn, h), "output.dense": (h, ffn)}.items():
             shapes[f"encoder.layer.{layer}.{name}.weight"] = (n, k)
             shapes[f"encoder.layer.{layer}.{name}.bias"] = (n,)
         for name in ("attention.output.LayerNorm", "output.LayerNorm"):
