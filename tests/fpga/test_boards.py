@@ -45,9 +45,9 @@ def test_an_unknown_board():
 def test_the_top_is_the_same_text_twice_and_names_no_file(name, pin, site):
     found = board(name)
     machine = SMALL.replace(fabric=found.fabric, table="mux")
-    rtlil, pins = elaborate(found, machine)
-    assert (rtlil, pins) == elaborate(found, machine)
-    assert ".py" not in rtlil and "attribute \\src" not in rtlil
+    verilog, pins = elaborate(found, machine)
+    assert (verilog, pins) == elaborate(found, machine)
+    assert ".py" not in verilog and "(* src" not in verilog
     assert any(pin in line and site in line.replace('"', "").replace(";", "").split()
                for line in pins.splitlines())
 
