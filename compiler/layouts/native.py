@@ -135,8 +135,8 @@ def _lowest_bit(x: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def _top(x: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Least ``e`` [N] such that ``max_g |x|``, rounded to a mantissa, is below ``2**e``."""
-    most = np.abs(x).max(axis=1) * (1 + 2.0**-_SIGNIFICAND)
+    """Least ``e`` [N] such that ``max_g |x|`` stays below ``2**e`` when rounded."""
+    most = np.abs(x).max(axis=1) * (1 + 2.0**-8)
     return np.where(most > 0, np.frexp(most)[1].astype(np.int64), -(1 << 20))
 
 
@@ -160,8 +160,9 @@ def hold(native: NativeMatrix, act_bits: int = 8, digit_shift: int = 0,
     A channel's unit is a power of two (times the scale that all its groups share, where they do):
     the greatest in which every scale and offset is whole, or a greater one where the multiplier
     (17 bits with the shift of the highest digit, ``digit_shift``) or 32-bit accumulators for
-    activations of ``act_bits`` bits need it. Scales round to 11 significant bits, offsets to 12
-    with their sign. Nothing else rounds; significands of F16 and BF16 fit.
+    activations of ``act_bits`` bits need it. Scales round to whole units of 11 significant bits,
+    offsets to 12 with their sign; an offset that is a whole multiple of its scale, a zero point,
+    is taken as that multiple of the rounded scale. Nothing else rounds.
 
     Raises :class:`ScaleUnderflow` for a scale that would round to zero, unless ``underflow`` is
     "flush"; :class:`LayoutError` for one that the form has no place for.
@@ -217,7 +218,12 @@ def _in_units(native: NativeMatrix, scale: NDArray[np.float64], offset: NDArray[
     offsets: dict = {}
     offset_error = 0.0
     if offset is not None:
-        low, by = offset_form(np.ldexp(offset, -per_group))
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            zero_point = offset / scale
+        units = np.ldexp(mantissa.astype(np.float64), shift)
+        whole = np.isfinite(zero_point) & (np.rint(zero_point) == zero_point)
+        low, by = offset_form(np.where(whole, units * np.where(whole, zero_point, 0.0),
+                                       np.ldexp(offset, -per_group)))
         offsets = {"offset_mantissa": low, "offset_shift": by}
         offset_error = _error(offset, np.ldexp(np.ldexp(low.astype(np.float64), by), per_group))
     channel = np.ldexp(channel, unit + native.datatype.exponent)
