@@ -147,6 +147,11 @@ class SafetensorsFile:
         """Let go of the file. Arrays already read stay valid."""
         self._map.close()
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Every file of the checkpoint: this one."""
+        return (self.path,)
+
     def shape(self, name: str) -> tuple[int, ...]:
         return self._entries[name].shape
 

@@ -57,6 +57,18 @@ def _q4_k(block: NDArray[np.uint8]) -> Block:
     return codes ^ _SIGN, scale, 8 * scale - dmin * m
 
 
+def _q6_k(block: NDArray[np.uint8]) -> Block:
+    """``d · s · (q - 32)`` with ``s`` a signed byte for each 16 weights. Per half of 128 weights,
+    64 bytes hold the low four bits (low nibbles first) and 32 the high two, for 32 weights at a
+    time."""
+    low = _halves(block[:, :128].reshape(len(block), 2, 64)).reshape(len(block), 2, 4, 32)
+    shifts = np.arange(0, 8, 2, dtype=np.uint8)[:, None]
+    high = block[:, 128:192].reshape(len(block), 2, 1, 32) >> shifts & np.uint8(3)
+    codes = (low | high << np.uint8(4)).reshape(len(block), 256)
+    s = block[:, 192:208].view(np.int8).astype(np.float64)
+    return codes ^ np.uint8(32), _half(block[:, 208:]) * s, None
+
+
 def _tq1_0(block: NDArray[np.uint8]) -> Block:
     """Base 3, five weights to a byte (four in the last 4 bytes), the first one on top: digit ``i``
     is the whole part of 3 times the fraction ``byte · 3^i / 256``."""
@@ -89,8 +101,8 @@ def _mxfp4(block: NDArray[np.uint8]) -> Block:
 
 GGUF_TYPES: dict[str, tuple[str, Callable[[NDArray[np.uint8]], Block]]] = {
     "Q4_0": ("int4", _q4_0), "Q4_1": ("int4", _q4_1), "Q8_0": ("int8", _q8_0),
-    "Q4_K": ("int4", _q4_k), "TQ1_0": ("ternary", _tq1_0), "TQ2_0": ("ternary", _tq2_0),
-    "MXFP4": ("fp4", _mxfp4)}
+    "Q4_K": ("int4", _q4_k), "Q6_K": ("int6", _q6_k), "TQ1_0": ("ternary", _tq1_0),
+    "TQ2_0": ("ternary", _tq2_0), "MXFP4": ("fp4", _mxfp4)}
 """Types that are read: datatype, and what takes blocks apart."""
 
 

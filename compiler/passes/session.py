@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from compiler.checkpoint import Checkpoint
+from compiler.gguf_checkpoint import GgufCheckpoint
 from compiler.graph import LinearOp
 
 __all__ = ["PROGRAM_FILE", "Session", "WEIGHTS_FILE"]
@@ -21,6 +22,6 @@ class Track(Protocol):
 @dataclass(frozen=True, kw_only=True)
 class Session:
     """``folder`` is where the image's files are written."""
-    checkpoint: Checkpoint
+    checkpoint: Checkpoint | GgufCheckpoint
     folder: Path
     track: Track = lambda items, label: items

@@ -1,0 +1,254 @@
+"""Low-bit checkpoints through ``map`` and ``run``: the codes and scales that were stored."""
+
+import hashlib
+import json
+import struct
+
+import numpy as np
+import pytest
+
+from compiler.checkpoint import open_checkpoint
+from compiler.execute import digest, execute, matrix
+from compiler.image import open_image
+from compiler.layouts import hold
+from compiler.names import linears
+from compiler.shards import INDEX
+from models.golden import mpgemm
+from tests.compiler.layouts import test_awq, test_bitnet, test_blocks, test_gptq
+from tests.compiler.layouts.build import write_safetensors
+from tests.compiler.layouts.test_compressed import FP4, packed
+from tests.compiler.layouts.test_gguf import NUMBERS, random_blocks, text, write_gguf
+from tests.compiler.tiny import LLAMA
+
+CONFIG = LLAMA | {"hidden_size": 32, "intermediate_size": 64, "tie_word_embeddings": False}
+TOKENS = 3
+DOWN, HEAD = "model.layers.0.mlp.down_proj", "lm_head"
+
+
+def gptq(n, k, seed):
+    index = np.random.default_rng(seed).permutation([i // 16 for i in range(k)]).tolist()
+    return test_gptq.made(4, n, k, 16, seed, g_idx=index)[:2]
+
+
+def awq(n, k, seed):
+    return test_awq.made(n, k, 16, seed)[:2]
+
+
+def compressed(n, k, seed):
+    rng = np.random.default_rng(seed)
+    q, scale = rng.integers(-8, 8, (n, k)), np.float16(rng.uniform(0.01, 0.09, (n, 1)))
+    words = [[sum(int(v + 8) << 4 * j for j, v in enumerate(row[i:i + 8]))
+              for i in range(0, k, 8)] for row in q]
+    return {"m.weight_packed": ("I32", words), "m.weight_scale": ("F16", scale),
+            "m.weight_shape": ("I64", [n, k])}, q * scale.astype(float)
+
+
+def bitnet(n, k, seed):
+    w = np.random.default_rng(seed).integers(-1, 2, (n, k))
+    return {"m.weight": test_bitnet.packed(w), "m.weight_scale": ("F32", [0.37])}, \
+        w * float(np.float32(0.37))
+
+
+def nf4(n, k, seed):
+    tensors, codes, absmax = test_blocks.nf4(n, k, block=16, seed=seed)
+    whole = np.rint(np.array(test_blocks.NF4) * 127)[codes] / 127
+    return tensors, whole * absmax.reshape(n, k)
+
+
+KINDS = {
+    "gptq": (gptq, test_gptq.CONFIG | {"group_size": 16, "desc_act": True}, "int4", 2.0**-8),
+    "awq": (awq, test_awq.CONFIG | {"group_size": 16}, "int4", 2.0**-8),
+    "compressed-tensors pack-quantized": (compressed, packed(4), "int4", 0),
+    "bitnet": (bitnet, test_bitnet.CONFIG, "ternary", 0),
+    "bitsandbytes nf4": (nf4, test_blocks.BNB, "nf4", 2.0**-8),
+}
+
+
+def write_llama(folder, kind):
+    """A checkpoint, its head in floats, and the weights of every other layer."""
+    make, settings, _, _ = KINDS[kind]
+    tensors = {"model.embed_tokens.weight": ("F32", np.zeros((11, 32))),
+               "model.norm.weight": ("F32", np.ones(32)),
+               "lm_head.weight": ("F32", np.random.default_rng(9).normal(size=(11, 32)))}
+    for name in ("input_layernorm", "post_attention_layernorm"):
+        tensors[f"model.layers.0.{name}.weight"] = ("F32", np.ones(32))
+    wanted = {}
+    for seed, linear in enumerate(linears(CONFIG)):
+        if linear.name == HEAD:
+            continue
+        made, wanted[linear.name] = make(linear.n, linear.k, seed)
+        tensors |= {linear.name + name[1:]: found for name, found in made.items()}
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(CONFIG | {"quantization_config": settings}))
+    write_safetensors(folder / "model.safetensors", tensors)
+    return folder, wanted, tensors
+
+
+def held(native, op):
+    """The matrix that the plan of ``op`` has room for."""
+    return hold(native, 8, max(digit.shift for digit in op.planned.spec.digits)).matrix
+
+
+def map_native(command, checkpoint, out, *more):
+    return command("map", checkpoint, "--machine", "tiny", "--tokens", TOKENS, "--out", out,
+                   "--json", *more)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_mapped_layers_are_the_stored_ones(command, tmp_path, kind):
+    folder, wanted, _ = write_llama(tmp_path / "in", kind)
+    _, _, datatype, error = KINDS[kind]
+    code, out, err = map_native(command, folder, tmp_path / "out")
+    assert code == 0, err
+    rows = {row["name"]: row for row in json.loads(out)["layers"]}
+    image = open_image(tmp_path / "out")
+    assert image.options.weights == "native" and len(rows) == 8
+    assert rows.pop(HEAD)["weights"] == "int8"  # stored in floats
+    rng = np.random.default_rng(1)
+    with open_checkpoint(folder) as checkpoint:
+        natives = {linear.name: checkpoint.native(linear) for linear in checkpoint.linears}
+    for name, row in rows.items():
+        assert (row["weights"], row["datatype"]) == (kind, datatype)
+        op = image.layer(name)
+        a = rng.integers(-128, 128, (TOKENS, op.k)).astype(np.int8)
+        golden = execute(image, op, "golden", a)
+        assert golden.sha256 == digest(mpgemm(a, held(natives[name], op)))
+        qm = matrix(image, op)
+        assert (qm.codes == held(natives[name], op).codes).all()
+        assert np.abs(qm.dequantize() - wanted[name]).max() <= 2 * error * abs(wanted[name]).max()
+        y = golden.accumulators * qm.channel_scale
+        exact = a.astype(float) @ wanted[name].T
+        assert np.abs(y - exact).max() <= error * np.abs(a).max() * np.abs(wanted[name]).sum(
+            axis=1).max() + 1e-9 * np.abs(exact).max()
+        notes = " ".join(row["notes"])
+        assert ("by group" in notes) == (kind == "gptq")
+        assert ("steps of 1/127" in notes) == (datatype == "nf4")
+        if not error:
+            assert "off by" not in notes
+
+
+def test_run_by_command_line(command, tmp_path):
+    folder, wanted, _ = write_llama(tmp_path / "in", "gptq")
+    assert map_native(command, folder, tmp_path / "out")[0] == 0
+    a = np.random.default_rng(2).integers(-128, 128, (TOKENS, 64)).astype(np.int8)
+    np.save(tmp_path / "a.npy", a)
+    code, out, _ = command("run", tmp_path / "out", "--layer", DOWN, "--input",
+                           tmp_path / "a.npy", "--json")
+    with open_checkpoint(folder) as checkpoint:
+        (linear,) = [each for each in checkpoint.linears if each.name == DOWN]
+        qm = held(checkpoint.native(linear), open_image(tmp_path / "out").layer(DOWN))
+    assert code == 0 and json.loads(out)["sha256"] == digest(mpgemm(a, qm))
+
+
+def test_shards_map_to_the_same_image(command, tmp_path):
+    folder, _, tensors = write_llama(tmp_path / "one", "awq")
+    other = tmp_path / "two"
+    other.mkdir()
+    (other / "config.json").write_text((folder / "config.json").read_text())
+    names = sorted(tensors)
+    halves = {"a.safetensors": names[::2], "b.safetensors": names[1::2]}
+    for shard, part in halves.items():
+        write_safetensors(other / shard, {name: tensors[name] for name in part})
+    index = {"weight_map": {name: shard for shard, part in halves.items() for name in part}}
+    (other / INDEX).write_text(json.dumps(index))
+    for source, out in ((folder, "x"), (other, "y"), (other / INDEX, "z")):
+        code, _, err = map_native(command, source, tmp_path / out)
+        assert code == 0, err
+    weights = [(tmp_path / out / "weights.bin").read_bytes() for out in "xyz"]
+    assert weights[0] == weights[1] == weights[2]
+    model = json.loads((tmp_path / "y" / "manifest.json").read_text())["model"]
+    raw = b"".join((other / name).read_bytes() for name in (INDEX, *halves))
+    assert model == {"architecture": "llama", "checkpoint": INDEX,
+                     "sha256": hashlib.sha256(raw).hexdigest()}
+
+
+BLOCK = 32
+GGUF = {"blk.0.attn_q": (32, 32), "blk.0.attn_k": (16, 32), "blk.0.attn_v": (16, 32),
+        "blk.0.attn_output": (32, 32), "blk.0.ffn_gate": (64, 32), "blk.0.ffn_up": (64, 32),
+        "blk.0.ffn_down": (32, 64), "output": (11, 32)}
+
+
+def write_llama_gguf(path, kinds, **change):
+    def number(value):
+        return struct.pack("<II", 4, value)
+    metadata = {"general.architecture": struct.pack("<I", 8) + text("llama"),
+                "llama.attention.layer_norm_rms_epsilon": struct.pack("<If", 6, 1e-5)}
+    for key, value in {"embedding_length": 32, "feed_forward_length": 64, "block_count": 1,
+                       "attention.head_count": 4, "attention.head_count_kv": 2,
+                       "context_length": 16}.items():
+        metadata[f"llama.{key}"] = number(value)
+    tensors = {"token_embd.weight": ("F32", (11, 32), bytes(11 * 32 * 4))}
+    for at, (name, (n, k)) in enumerate(GGUF.items()):
+        kind = kinds[at % len(kinds)]
+        if kind == "F16":
+            raw = np.random.default_rng(at).normal(size=(n, k)).astype("<f2")
+        else:
+            raw = random_blocks(kind, n * k // NUMBERS[kind][1], seed=at)
+        tensors[f"{name}.weight"] = (kind, (n, k), raw.tobytes())
+    return write_gguf(path, tensors | change, list(metadata.items()))
+
+
+def test_gguf(command, tmp_path):
+    kinds = ["Q4_0", "Q4_1", "Q8_0", "MXFP4", "F16"]
+    source = write_llama_gguf(tmp_path / "m.gguf", kinds)
+    code, out, err = map_native(command, source, tmp_path / "out")
+    assert code == 0, err
+    rows = {row["name"]: row["weights"] for row in json.loads(out)["layers"]}
+    assert rows == {name: "int8" if kinds[at % 5] == "F16" else f"gguf {kinds[at % 5]}"
+                    for at, name in enumerate(GGUF)}
+    image = open_image(tmp_path / "out")
+    with open_checkpoint(source) as checkpoint:
+        for linear in checkpoint.linears:
+            native, op = checkpoint.native(linear), image.layer(linear.name)
+            if native is None:
+                w = checkpoint.weight(linear)
+                assert (w == np.random.default_rng(4).normal(size=w.shape).astype("<f2")).all()
+                continue
+            a = np.random.default_rng(3).integers(-128, 128, (TOKENS, op.k)).astype(np.int8)
+            golden = execute(image, op, "golden", a)
+            assert golden.sha256 == digest(mpgemm(a, held(native, op)))
+            # Rounded scales are 2^-10 off, times an offset of up to 16 steps.
+            assert np.abs(matrix(image, op).dequantize() - native.dequantize()).max() <= \
+                2.0**-5 * np.abs(native.scale).max() * max(map(abs, FP4))
+
+
+@pytest.mark.parametrize("more, status, text_", [
+    (("--weights", "int4"), 1, "holds gptq weights, which are mapped as they are and not made int"),
+    (("--weights", "native"), 0, ""),
+])
+def test_other_weights_are_refused(command, tmp_path, more, status, text_):
+    folder, _, _ = write_llama(tmp_path / "in", "gptq")
+    code, _, err = map_native(command, folder, tmp_path / "out", *more)
+    assert code == status and text_ in err and (tmp_path / "out").exists() == (status == 0)
+
+
+def test_native_needs_low_bit_weights(command, checkpoint, tmp_path):
+    code, _, err = map_native(command, checkpoint, tmp_path / "out", "--weights", "native")
+    assert code == 1 and "those of model.safetensors are in floats" in err
+
+
+def test_a_part_that_is_missing(command, tmp_path):
+    folder, _, tensors = write_llama(tmp_path / "in", "gptq")
+    del tensors[f"{DOWN}.qzeros"]
+    write_safetensors(folder / "model.safetensors", tensors)
+    code, _, err = map_native(command, folder, tmp_path / "out")
+    assert code == 1 and f"tensor '{DOWN}.qzeros' is missing; layers of layout gptq" in err
+    assert err.count("\n") == 1 and not (tmp_path / "out").exists()
+
+
+def test_a_config_of_another_file(command, tmp_path):
+    folder, _, _ = write_llama(tmp_path / "in", "gptq")
+    settings = CONFIG | {"quantization_config": test_blocks.FP8}
+    (folder / "config.json").write_text(json.dumps(settings))
+    code, _, err = map_native(command, folder, tmp_path / "out")
+    assert code == 1 and "config.json says fp8, and no layer has weight_scale_inv" in err
+
+
+@pytest.mark.parametrize("tensor, text_", [
+    ({"blk.0.attn_k.weight": ("Q4_0", (32, 32), bytes(576))}, "must have shape [16, 32], not [32"),
+    ({"blk.0.attn_k.weight": ("Q5_0", (16, 32), bytes(352))}, "is of type Q5_0, which is not read"),
+])
+def test_damaged_gguf_models(command, tmp_path, tensor, text_):
+    source = write_llama_gguf(tmp_path / "m.gguf", ["Q4_0"], **tensor)
+    code, _, err = map_native(command, source, tmp_path / "out")
+    assert code == 1 and text_ in err and err.count("\n") == 1
