@@ -35,6 +35,7 @@ class Awq(Layout):
     def __init__(self, config: Mapping[str, Any]):
         super().__init__(config)
         self.one_of("bits", (4,))
+        self.one_of("zero_point", (True,), True)
         version = config.get("version", "gemm")
         if not isinstance(version, str) or version.lower() != "gemm":
             raise self.refuse("version", ("gemm",))

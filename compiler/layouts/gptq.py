@@ -2,7 +2,7 @@
 the output, both dense from the least significant bit on; ``scales`` [G, O]; ``g_idx`` I32 [I].
 
 ``W[i, o] = scales[g, o] · (q - z)``, ``g = g_idx[i]``. ``checkpoint_format`` ``gptq`` stores
-``z - 1`` and ``gptq_v2`` stores ``z``.
+``z - 1`` and ``gptq_v2`` stores ``z``; some files say it in ``format``.
 """
 
 from collections.abc import Mapping
@@ -36,7 +36,8 @@ class Gptq(Layout):
         self.bits = self.one_of("bits", BITS)
         self.size = self.group_size()
         self.one_of("pack_dtype", ("int32",), "int32")
-        self.plus = int(self.one_of("checkpoint_format", ("gptq", "gptq_v2"), "gptq") == "gptq")
+        key = "checkpoint_format" if "checkpoint_format" in config else "format"
+        self.plus = int(self.one_of(key, ("gptq", "gptq_v2"), "gptq") == "gptq")
         if config.get("dynamic"):
             raise CheckpointError("quantization_config: dynamic of gptq, other settings for some "
                                   "layers, is not read: save the checkpoint with one for all")

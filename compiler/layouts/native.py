@@ -19,6 +19,7 @@ from models.mx import floor_log2
 MULTIPLIER_BITS = 17  # of a scale's magnitude, and of twice an offset's
 _SIGNIFICAND = MANTISSA_BITS - 1  # bits of a scale's mantissa
 _ACCUMULATOR_TRIES = 8
+_BLOCK = 1 << 20  # weights looked at together
 
 
 class LayoutError(ValueError):
@@ -153,6 +154,22 @@ def _error(true: NDArray[np.float64], held: NDArray[np.float64]) -> float:
     return float(np.max(np.abs(held[used] / true[used] - 1), initial=0.0))
 
 
+def _reach(native: NativeMatrix, scale: NDArray[np.float64], offset: NDArray[np.float64] | None
+           ) -> NDArray[np.float64]:
+    """Sum of the magnitudes of each channel's ``scale * value + offset``, [N]."""
+    values = np.array(native.datatype.values, dtype=np.float64)
+    reach = np.empty(len(scale))
+    rows = max(1, _BLOCK // native.codes.shape[1])
+    for start in range(0, len(scale), rows):
+        part = slice(start, start + rows)
+        total = values[native.codes[part]].reshape(-1, scale.shape[1], native.group_size)
+        total *= scale[part, :, None]
+        if offset is not None:
+            total += offset[part, :, None]
+        reach[part] = np.abs(total).sum(axis=(1, 2))
+    return reach
+
+
 def hold(native: NativeMatrix, act_bits: int = 8, digit_shift: int = 0,
          underflow: Underflow = "error") -> Held:
     """``native`` in the machine's form.
@@ -179,12 +196,7 @@ def hold(native: NativeMatrix, act_bits: int = 8, digit_shift: int = 0,
     scale = scale / common
     offset = None if offset is None else offset / common
 
-    values = dt.decode(native.codes).reshape(*scale.shape, native.group_size)
-    total = values * scale[:, :, None]
-    if offset is not None:
-        total += offset[:, :, None]
-    reach = np.abs(total).sum(axis=(1, 2)) * 2.0**(act_bits - 1) * (1 + 2.0**-9)
-    del values, total
+    reach = _reach(native, scale, offset) * 2.0**(act_bits - 1) * (1 + 2.0**-9)
     every = scale if offset is None else np.concatenate([scale, offset], axis=1)
     unit = _lowest_bit(every).min(axis=1)
     unit = np.maximum(unit, _top(scale) - (MULTIPLIER_BITS - digit_shift))

@@ -47,6 +47,7 @@ def test_one_word_by_hand(tmp_path):
 
 @pytest.mark.parametrize("change, text", [
     ({"version": "gemv"}, "version of awq must be gemm, which are read, not 'gemv'"),
+    ({"zero_point": False}, "zero_point of awq must be True"),
     ({"bits": 3}, "bits of awq must be 4"), ({"group_size": None}, "group_size of awq"),
 ])
 def test_unknown_settings_are_named(tmp_path, change, text):

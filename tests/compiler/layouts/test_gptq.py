@@ -39,6 +39,12 @@ def test_every_value(tmp_path, bits, n, k, version, plus):
     check_held(found, exact=False)
 
 
+def test_version_in_format(tmp_path):
+    tensors, want, _ = made(4, 8, 32, 32, seed=11, plus=0)
+    found = read(tmp_path, CONFIG | {"format": "gptq_v2"}, tensors, 8, 32)
+    assert (found.dequantize() == want).all()
+
+
 def test_three_bits_straddle_words(tmp_path):
     """Values 10 and 21 of 32 lie in two words."""
     zeros = np.zeros((3, 32), dtype=int)
