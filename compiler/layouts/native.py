@@ -18,7 +18,7 @@ from models.mx import floor_log2
 
 MULTIPLIER_BITS = 17  # of a scale's magnitude, and of twice an offset's
 _SIGNIFICAND = MANTISSA_BITS - 1  # bits of a scale's mantissa
-_ACCUMULATOR_TRIES = 8
+_ACCUMULATOR_TRIES = 3  # rounding may add to the first estimate
 _BLOCK = 1 << 20  # weights looked at together
 
 
