@@ -115,12 +115,23 @@ class Checkpoint:
             if self._layout.holds(self._tensors, module):
                 modules[linear.name] = module
                 parts.update(self._layout.parts(self._tensors, module))
+                parts.update(self._zero_bias(linear, module))
                 self._shapes.pop(linear.tensor, None)
         if not modules:
             raise CheckpointError(f"{self.path}: config.json says {self.quantized}, and no layer "
                                   f"has {' or '.join(self._layout.marks) or 'its tensors'}: check "
                                   "that it belongs to this file")
         return modules, parts
+
+    def _zero_bias(self, linear: Linear, module: str) -> set[str]:
+        """The bias of zeros that some tools give every layer, if the model has none there."""
+        name = f"{module}.bias"
+        if linear.bias_tensor is not None or self._stored.get(name) is None:
+            return set()
+        if self._tensors.shape(name) != (linear.n,) or self._file.read(self._stored[name]).any():
+            raise CheckpointError(f"{self.path}: tensor {show(name)} must be {linear.n} zeros, "
+                                  "since the layer has no bias by config.json")
+        return {name}
 
     def read(self, tensor: str) -> np.ndarray:
         """The tensor of that canonical name as a new float32 array; none of a layer that is not

@@ -13,6 +13,7 @@ from compiler.gguf_file import GgufFile
 from compiler.layouts import LayoutError, hold, layout_of
 from compiler.layouts.gguf import read_gguf
 from compiler.safetensors_file import CheckpointError, SafetensorsFile
+from compiler.shards import INDEX, ShardedFile
 from models.groups import ScaleUnderflow
 from tests.compiler.layouts import test_awq, test_bitnet, test_blocks, test_compressed, test_gptq
 from tests.compiler.layouts.build import write_safetensors
@@ -128,6 +129,24 @@ def test_damaged_settings(tmp_path, name):
             layout = layout_of({"quantization_config": config})
             with SafetensorsFile(path) as file:
                 return layout.read(file, module, n, k)
+        attempt(action)
+    test()
+
+
+def test_damaged_index(tmp_path):
+    settings_, tensors, n, k, module = CASES["awq"]
+    write_safetensors(tmp_path / "a.safetensors", tensors)
+    path = tmp_path / INDEX
+    raw = json.dumps({"metadata": {}, "weight_map": dict.fromkeys(tensors, "a.safetensors")})
+
+    @FUZZ
+    @given(damage(raw.encode()))
+    def test(data):
+        path.write_bytes(data)
+
+        def action():
+            with ShardedFile(path) as file:
+                return layout_of({"quantization_config": settings_}).read(file, module, n, k)
         attempt(action)
     test()
 

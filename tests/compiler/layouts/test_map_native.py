@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import struct
 
 import numpy as np
 import pytest
@@ -16,9 +15,8 @@ from compiler.shards import INDEX
 from models.golden import mpgemm
 from tests.compiler.layouts import test_awq, test_bitnet, test_blocks, test_gptq
 from tests.compiler.layouts.build import write_safetensors
-from tests.compiler.layouts.test_compressed import FP4, packed
-from tests.compiler.layouts.test_gguf import NUMBERS, random_blocks, text, write_gguf
-from tests.compiler.tiny import LLAMA
+from tests.compiler.layouts.test_compressed import config, packed
+from tests.compiler.tiny import BERT, LLAMA, bert_tensors
 
 CONFIG = LLAMA | {"hidden_size": 32, "intermediate_size": 64, "tie_word_embeddings": False}
 TOKENS = 3
@@ -167,56 +165,6 @@ def test_shards_map_to_the_same_image(command, tmp_path):
                      "sha256": hashlib.sha256(raw).hexdigest()}
 
 
-BLOCK = 32
-GGUF = {"blk.0.attn_q": (32, 32), "blk.0.attn_k": (16, 32), "blk.0.attn_v": (16, 32),
-        "blk.0.attn_output": (32, 32), "blk.0.ffn_gate": (64, 32), "blk.0.ffn_up": (64, 32),
-        "blk.0.ffn_down": (32, 64), "output": (11, 32)}
-
-
-def write_llama_gguf(path, kinds, **change):
-    def number(value):
-        return struct.pack("<II", 4, value)
-    metadata = {"general.architecture": struct.pack("<I", 8) + text("llama"),
-                "llama.attention.layer_norm_rms_epsilon": struct.pack("<If", 6, 1e-5)}
-    for key, value in {"embedding_length": 32, "feed_forward_length": 64, "block_count": 1,
-                       "attention.head_count": 4, "attention.head_count_kv": 2,
-                       "context_length": 16}.items():
-        metadata[f"llama.{key}"] = number(value)
-    tensors = {"token_embd.weight": ("F32", (11, 32), bytes(11 * 32 * 4))}
-    for at, (name, (n, k)) in enumerate(GGUF.items()):
-        kind = kinds[at % len(kinds)]
-        if kind == "F16":
-            raw = np.random.default_rng(at).normal(size=(n, k)).astype("<f2")
-        else:
-            raw = random_blocks(kind, n * k // NUMBERS[kind][1], seed=at)
-        tensors[f"{name}.weight"] = (kind, (n, k), raw.tobytes())
-    return write_gguf(path, tensors | change, list(metadata.items()))
-
-
-def test_gguf(command, tmp_path):
-    kinds = ["Q4_0", "Q4_1", "Q8_0", "MXFP4", "F16"]
-    source = write_llama_gguf(tmp_path / "m.gguf", kinds)
-    code, out, err = map_native(command, source, tmp_path / "out")
-    assert code == 0, err
-    rows = {row["name"]: row["weights"] for row in json.loads(out)["layers"]}
-    assert rows == {name: "int8" if kinds[at % 5] == "F16" else f"gguf {kinds[at % 5]}"
-                    for at, name in enumerate(GGUF)}
-    image = open_image(tmp_path / "out")
-    with open_checkpoint(source) as checkpoint:
-        for linear in checkpoint.linears:
-            native, op = checkpoint.native(linear), image.layer(linear.name)
-            if native is None:
-                w = checkpoint.weight(linear)
-                assert (w == np.random.default_rng(4).normal(size=w.shape).astype("<f2")).all()
-                continue
-            a = np.random.default_rng(3).integers(-128, 128, (TOKENS, op.k)).astype(np.int8)
-            golden = execute(image, op, "golden", a)
-            assert golden.sha256 == digest(mpgemm(a, held(native, op)))
-            # Rounded scales are 2^-10 off, times an offset of up to 16 steps.
-            assert np.abs(matrix(image, op).dequantize() - native.dequantize()).max() <= \
-                2.0**-5 * np.abs(native.scale).max() * max(map(abs, FP4))
-
-
 @pytest.mark.parametrize("more, status, text_", [
     (("--weights", "int4"), 1, "holds gptq weights, which are mapped as they are and not made int"),
     (("--weights", "native"), 0, ""),
@@ -247,6 +195,42 @@ def test_a_config_of_another_file(command, tmp_path):
     (folder / "config.json").write_text(json.dumps(settings))
     code, _, err = map_native(command, folder, tmp_path / "out")
     assert code == 1 and "config.json says fp8, and no layer has weight_scale_inv" in err
+
+
+def test_biases_of_zeros_are_passed_over(command, tmp_path):
+    folder, _, tensors = write_llama(tmp_path / "in", "gptq")
+    rewrite(folder, tensors, {f"{DOWN}.bias": ("F16", np.zeros(32))})
+    code, _, err = map_native(command, folder, tmp_path / "out")
+    assert code == 0, err
+    rewrite(folder, tensors, {f"{DOWN}.bias": ("F16", np.eye(32)[3])})
+    code, _, err = map_native(command, folder, tmp_path / "out")
+    assert code == 1 and f"tensor '{DOWN}.bias' must be 32 zeros" in err
+
+
+def test_names_with_a_prefix(command, tmp_path):
+    """A BERT model with a task head, its biases and norms in floats."""
+    rng = np.random.default_rng(5)
+    tensors, wanted = {}, {}
+    for name, values in bert_tensors().items():
+        stored = f"bert.{name}"
+        if values.ndim == 2 and "embeddings" not in name:
+            q, scale = rng.integers(-128, 128, values.shape), rng.uniform(0.01, 1, len(values))
+            scale = scale.astype(np.float32)[:, None]
+            tensors[stored] = ("I8", q)
+            tensors[f"{stored}_scale"] = ("F32", scale)
+            wanted[name.removesuffix(".weight")] = q * scale.astype(float)
+        else:
+            tensors[stored] = ("F32", values)
+    settings = config("int-quantized", num_bits=8, type="int", strategy="channel")
+    (tmp_path / "config.json").write_text(json.dumps(BERT | {"quantization_config": settings}))
+    write_safetensors(tmp_path / "model.safetensors", tensors)
+    code, _, err = map_native(command, tmp_path, tmp_path / "out")
+    assert code == 0, err
+    image = open_image(tmp_path / "out")
+    assert len(image.layers) == len(wanted) == 12
+    for name, op in image.layers.items():
+        assert (matrix(image, op).dequantize() == wanted[name]).all()
+        assert op.scheme == "compressed-tensors int-quantized"
 
 
 def rewrite(folder, tensors, change):
@@ -285,13 +269,3 @@ def test_accumulators_that_no_unit_saves(command, tmp_path, monkeypatch):
     monkeypatch.setattr("compiler.passes.quantize.ACCUMULATOR_MAX", 100)
     code, _, err = map_native(command, folder, tmp_path / "out")
     assert code == 1 and "accumulators end at 100: its bitnet (ternary) values are not" in err
-
-
-@pytest.mark.parametrize("tensor, text_", [
-    ({"blk.0.attn_k.weight": ("Q4_0", (32, 32), bytes(576))}, "must have shape [16, 32], not [32"),
-    ({"blk.0.attn_k.weight": ("Q5_0", (16, 32), bytes(352))}, "is of type Q5_0, which is not read"),
-])
-def test_damaged_gguf_models(command, tmp_path, tensor, text_):
-    source = write_llama_gguf(tmp_path / "m.gguf", ["Q4_0"], **tensor)
-    code, _, err = map_native(command, source, tmp_path / "out")
-    assert code == 1 and text_ in err and err.count("\n") == 1
