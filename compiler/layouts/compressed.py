@@ -6,7 +6,7 @@
 per group [O, G], or (floats) per block [O/b, I/b].
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -23,12 +23,14 @@ from compiler.layouts.parts import (
     order_by_group,
     pad_columns,
     unpack_stream,
+    unpack_words,
 )
 from compiler.safetensors_file import CheckpointError, show
 from models.formats import DATATYPES
 
 FORMATS = ("pack-quantized", "int-quantized", "float-quantized", "nvfp4-pack-quantized",
            "mxfp4-pack-quantized")
+Unpack = Callable[[NDArray, int, int], NDArray[np.uint8]]  # words [R, W], bits, count
 _BITS = (2, 3, 4, 5, 6, 7, 8)
 
 
@@ -104,11 +106,26 @@ class CompressedTensors(Layout):
     def _offset(self, scale: NDArray[np.float64], zero: NDArray) -> NDArray[np.float64] | None:
         return scale * -zero.astype(np.float64) if zero.any() else None
 
+    def _unpacker(self, layer: Layer, k: int) -> Unpack:
+        """How words hold values: a dense stream, or as many whole ones as fit, which is what older
+        files have. Widths tell, unless they are equal."""
+        values = 32 // self.bits
+        dense, whole = -(-k * self.bits // 32), -(-k // values)
+        width = (layer.tensors.shape(layer.name("weight_packed")) if layer.has("weight_packed")
+                 else ())[-1:]
+        if dense == whole and k > values and 32 % self.bits:
+            raise layer.error("weight_packed", f"cannot be told apart: {k} values of {self.bits} "
+                                               f"bits take {dense} words, dense or not")
+        return unpack_words if dense != whole and width == (whole,) else unpack_stream
+
     def _packed(self, layer: Layer, n: int, k: int) -> NativeMatrix:
         bits, size = self.bits, self._size(k)
         groups, half = -(-k // size), 1 << self.bits - 1
-        words = -(-k * bits // 32)
-        layer.check("weight_packed", ("I32",), (n, words))
+        unpack = self._unpacker(layer, k)
+
+        def words(count: int) -> int:
+            return -(-count * bits // 32) if unpack is unpack_stream else -(-count // (32 // bits))
+        layer.check("weight_packed", ("I32",), (n, words(k)))
         if layer.has("weight_shape"):
             shape = layer.take("weight_shape", ("I32", "I64"), (2,)).tolist()
             if shape != [n, k]:
@@ -117,14 +134,14 @@ class CompressedTensors(Layout):
         scale = self._scale(layer, n, groups)
         offset = None
         if layer.has("weight_zero_point"):
-            packed = layer.take("weight_zero_point", ("I32",), (-(-n * bits // 32), groups))
-            zero = unpack_stream(packed.T, bits, n).T.astype(np.int64) - half
+            packed = layer.take("weight_zero_point", ("I32",), (words(n), groups))
+            zero = unpack(packed.T, bits, n).T.astype(np.int64) - half
             offset = self._offset(scale, zero)
         columns = None
         if layer.has("weight_g_idx"):
             columns = order_by_group(layer.take("weight_g_idx", ("I32", "I64"), (k,)), groups,
                                      size, lambda text: layer.error("weight_g_idx", text))
-        codes = unpack_stream(layer.take("weight_packed", ("I32",), (n, words)), bits, k)
+        codes = unpack(layer.take("weight_packed", ("I32",), (n, words(k))), bits, k)
         return NativeMatrix(
             layout=self.title, datatype=DATATYPES[f"int{bits}"], group_size=size, k_logical=k,
             codes=by_columns(codes ^ np.uint8(half), columns, size), columns=columns,

@@ -105,6 +105,15 @@ def unpack_stream(words: NDArray, bits: int, count: int) -> NDArray[np.uint8]:
     return found
 
 
+def unpack_words(words: NDArray, bits: int, count: int) -> NDArray[np.uint8]:
+    """As :func:`unpack_stream` for words of ``32 // bits`` whole values, the bits above unused."""
+    words = np.ascontiguousarray(words).view(np.uint32)
+    found = np.empty((len(words), words.shape[1], 32 // bits), dtype=np.uint8)
+    for at in range(32 // bits):
+        found[:, :, at] = words >> np.uint32(at * bits) & np.uint32((1 << bits) - 1)
+    return found.reshape(len(words), -1)[:, :count]
+
+
 def nibbles(packed: NDArray[np.uint8], high_first: bool = False) -> NDArray[np.uint8]:
     """Two values per byte along the last axis, the low nibble first unless told otherwise."""
     low, high = packed & np.uint8(15), packed >> np.uint8(4)

@@ -13,6 +13,13 @@ def config(form, group="group_0", **weights):
             "config_groups": {group: {"targets": ["Linear"], "weights": weights}}}
 
 
+def whole(values, bits):
+    """Words of as many whole values as fit."""
+    count = 32 // bits
+    return [sum(value << bits * at for at, value in enumerate(values[start:start + count]))
+            for start in range(0, len(values), count)]
+
+
 def packed(bits, **more):
     return config("pack-quantized", num_bits=bits, type="int", **more)
 
@@ -23,24 +30,32 @@ def scales(rng, *shape):
 
 @pytest.mark.parametrize("bits", [2, 3, 4, 5, 6, 7, 8])
 @pytest.mark.parametrize("symmetric", [True, False])
-def test_packed(tmp_path, bits, symmetric):
-    """A dense stream of q + 2^(bits-1) along the input; zero points along the output."""
-    n, k, size, half = 5, 45, 16, 1 << bits - 1
+@pytest.mark.parametrize("pack", [stream, whole])
+def test_packed(tmp_path, bits, symmetric, pack):
+    """q + 2^(bits-1) along the input, dense or in whole values; zero points along the output."""
+    n, k, size, half = 5, 90 if 32 % bits == 0 else 96, 32, 1 << bits - 1
     rng = np.random.default_rng(bits)
     q = rng.integers(-half, half, (n, k))
     scale = scales(rng, n, 3)
     zero = np.zeros((n, 3), int) if symmetric else rng.integers(-half, half, (n, 3))
-    tensors = {"m.weight_packed": ("I32", [stream((row + half).tolist(), bits) for row in q]),
+    tensors = {"m.weight_packed": ("I32", [pack((row + half).tolist(), bits) for row in q]),
                "m.weight_scale": ("F16", scale), "m.weight_shape": ("I64", [n, k])}
     if not symmetric:
         tensors["m.weight_zero_point"] = ("I32", np.array(
-            [stream((zero[:, g] + half).tolist(), bits) for g in range(3)]).T)
+            [pack((zero[:, g] + half).tolist(), bits) for g in range(3)]).T)
     found = read(tmp_path, packed(bits, group_size=size, strategy="group"), tensors, n, k)
     want = [[scale[o, i // size] * (int(q[o, i]) - int(zero[o, i // size])) for i in range(k)]
             for o in range(n)]
     assert (found.dequantize() == want).all() and (found.offset is None) == symmetric
     assert (found.datatype.decode(found.codes[:, :k]) == q).all()
-    check_held(found, exact=symmetric, error=2.0**-5)  # offsets up to 128 scales need the room
+    # Eight bits need room in accumulators, and offsets of up to 128 scales in the multiplier.
+    check_held(found, exact=symmetric and bits < 8, error=2.0**-5)
+
+
+def test_widths_that_tell_nothing(tmp_path):
+    tensors = {"m.weight_packed": ("I32", [[0] * 5]), "m.weight_scale": ("F16", [[1.0]])}
+    with pytest.raises(CheckpointError, match="45 values of 3 bits take 5 words, dense or not"):
+        read(tmp_path, packed(3), tensors, 1, 45)
 
 
 def test_packed_with_groups_out_of_order(tmp_path):
