@@ -50,6 +50,11 @@ def test_gguf(command, tmp_path):
                     for at, name in enumerate(GGUF)}
     image = open_image(tmp_path / "out")
     with open_checkpoint(source) as checkpoint:
+        assert [(linear.role, linear.tensor) for linear in checkpoint.linears] == [
+            ("query", "blk.0.attn_q.weight"), ("key", "blk.0.attn_k.weight"),
+            ("value", "blk.0.attn_v.weight"), ("attention_output", "blk.0.attn_output.weight"),
+            ("ffn_gate", "blk.0.ffn_gate.weight"), ("ffn_up", "blk.0.ffn_up.weight"),
+            ("ffn_down", "blk.0.ffn_down.weight"), ("lm_head", "output.weight")]
         for linear in checkpoint.linears:
             native, op = checkpoint.native(linear), image.layer(linear.name)
             if native is None:
