@@ -15,6 +15,7 @@ from compiler.graph import Options, Program
 from compiler.image import Image, open_image, report
 from compiler.mapping import map_checkpoint
 from compiler.passes import PASSES
+from compiler.passes.choose import AUTO, NATIVE
 from compiler.shapes import map_shapes
 from hw.cli import Pe, overrides, write_text
 from hw.config import PRESETS, Machine, machine
@@ -45,7 +46,7 @@ def _backend(value: str) -> str:
 
 
 def _weights(value: str) -> str:
-    if not value.endswith(".toml"):
+    if value not in (AUTO, NATIVE) and not value.endswith(".toml"):
         try:
             scheme(value)
         except ValueError as error:
@@ -60,7 +61,7 @@ def _pass(value: str | None) -> str | None:
 @app.command("map")
 def map_(
     checkpoint: Annotated[Path | None, typer.Argument(
-        help="A safetensors file, or the folder of model.safetensors.")] = None,
+        help="A safetensors file, the index of several, their folder, or a .gguf file.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder to write, whole or not at all.")] = None,
     config: Annotated[Path | None, typer.Option(
         help="config.json; the one beside the checkpoint if left out.")] = None,
@@ -75,7 +76,8 @@ def map_(
         "--set", metavar="KEY=VALUE", help="Change a field of the machine; repeatable.")] = None,
     weights: Annotated[str, typer.Option(
         callback=_weights, help="Datatype, mixture or scheme (python -m models formats lists "
-                                "them), or the .toml file of a datatype.")] = "int4",
+                                "them), or the .toml file of a datatype; native: the codes of a "
+                                "low-bit checkpoint; auto: those, or int4 for floats.")] = AUTO,
     group_size: Annotated[int | None, typer.Option(
         min=0, help="Input features per scale, 0 for the whole channel; what the scheme has, else "
                     "64, if left out.")] = None,

@@ -1,5 +1,6 @@
-"""Open a checkpoint: a safetensors file and its ``config.json``, checked against each other."""
+"""Open a checkpoint: safetensors files and their ``config.json``, checked against each other."""
 import difflib
+import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,6 +8,8 @@ from typing import Any, Self
 
 import numpy as np
 
+from compiler.gguf_checkpoint import GgufCheckpoint
+from compiler.layouts import NativeMatrix, layout_of
 from compiler.names import Architecture, HostTensor, Linear, architecture
 from compiler.safetensors_file import (
     CheckpointError,
@@ -15,8 +18,26 @@ from compiler.safetensors_file import (
     show,
     size_of_file,
 )
+from compiler.shards import INDEX, ShardedFile
 
 MAX_CONFIG = 1 << 20  # bytes
+
+
+class _Canonical:
+    """A file's tensors by canonical name."""
+
+    def __init__(self, file: SafetensorsFile | ShardedFile, stored: Mapping[str, str]):
+        self._file, self._stored, self.path = file, stored, file.path
+        self.names = stored.keys()
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return self._file.shape(self._stored[name])
+
+    def dtype(self, name: str) -> str:
+        return self._file.dtype(self._stored[name])
+
+    def raw(self, name: str, row: int | None = None) -> np.ndarray:
+        return self._file.raw(self._stored[name], row)
 
 
 class Checkpoint:
@@ -37,9 +58,11 @@ class Checkpoint:
     unused : ``tuple`` of ``str``
         Canonical names of stored tensors that are not read: buffers, a task head, a second copy
         of a tied embedding.
+    quantized : ``str``
+        The layout that ``quantization_config`` names; empty for weights in floats.
     """
 
-    def __init__(self, file: SafetensorsFile, config: Mapping[str, Any]):
+    def __init__(self, file: SafetensorsFile | ShardedFile, config: Mapping[str, Any]):
         self._file = file
         self.path = file.path
         self.config = dict(config)
@@ -49,6 +72,10 @@ class Checkpoint:
         self.linears: tuple[Linear, ...] = found.linears
         self.host: tuple[HostTensor, ...] = found.host
         self._shapes = found.shapes
+        self._tensors = _Canonical(file, self._stored)
+        self._layout = layout_of(self.config)
+        self.quantized = self._layout.name if self._layout else ""
+        self._native, self._parts = self._find_native()
         self.unused = self._check(found)
 
     def __enter__(self) -> Self:
@@ -60,8 +87,55 @@ class Checkpoint:
     def close(self) -> None:
         self._file.close()
 
+    def digest(self) -> str:
+        """SHA-256 of the file, or of the index and the shards after it."""
+        total = hashlib.sha256()
+        for path in self._file.paths:
+            with path.open("rb") as file:
+                while block := file.read(1 << 20):
+                    total.update(block)
+        return total.hexdigest()
+
+    def native(self, linear: Linear) -> NativeMatrix | None:
+        """The layer's weights as they are stored; None if they are in floats. Raises
+        :class:`CheckpointError` for tensors that are not of the layout."""
+        if self._layout is None or linear.name not in self._native:
+            return None
+        return self._layout.read(self._tensors, self._native[linear.name], linear.n, linear.k)
+
+    def _find_native(self) -> tuple[dict[str, str], set[str]]:
+        """Modules of the layers in the checkpoint's layout, by layer, and their tensors, which the
+        layout's reader checks."""
+        modules: dict[str, str] = {}
+        parts: set[str] = set()
+        if self._layout is None:
+            return modules, parts
+        for linear in self.linears:
+            module = linear.tensor.removesuffix(".weight")
+            if self._layout.holds(self._tensors, module):
+                modules[linear.name] = module
+                parts.update(self._layout.parts(self._tensors, module))
+                parts.update(self._zero_bias(linear, module))
+                self._shapes.pop(linear.tensor, None)
+        if not modules:
+            raise CheckpointError(f"{self.path}: config.json says {self.quantized}, and no layer "
+                                  f"has {' or '.join(self._layout.marks) or 'its tensors'}: check "
+                                  "that it belongs to this file")
+        return modules, parts
+
+    def _zero_bias(self, linear: Linear, module: str) -> set[str]:
+        """The bias of zeros that some tools give every layer, if the model has none there."""
+        name = f"{module}.bias"
+        if linear.bias_tensor is not None or self._stored.get(name) is None:
+            return set()
+        if self._tensors.shape(name) != (linear.n,) or self._file.read(self._stored[name]).any():
+            raise CheckpointError(f"{self.path}: tensor {show(name)} must be {linear.n} zeros, "
+                                  "since the layer has no bias by config.json")
+        return {name}
+
     def read(self, tensor: str) -> np.ndarray:
-        """The tensor of that canonical name as a new float32 array."""
+        """The tensor of that canonical name as a new float32 array; none of a layer that is not
+        stored in floats."""
         if tensor not in self._shapes:
             raise KeyError(tensor)
         return self._file.read(self._stored[tensor])
@@ -75,13 +149,13 @@ class Checkpoint:
         return self.read(linear.bias_tensor) if linear.bias_tensor else None
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """Every tensor but the unused ones, float32, by canonical name."""
+        """Every tensor in floats but the unused ones, float32, by canonical name."""
         return {name: self.read(name) for name in self._shapes}
 
     def _check(self, found: Architecture) -> tuple[str, ...]:
         unused = []
         for name in self._stored:
-            if name in self._shapes:
+            if name in self._shapes or name in self._parts:
                 continue
             if not (found.buffers.fullmatch(name) or found.heads.fullmatch(name)):
                 close = difflib.get_close_matches(name, self._shapes, n=1, cutoff=0)
@@ -103,7 +177,7 @@ class Checkpoint:
         return tuple(unused)
 
 
-def _canonical(file: SafetensorsFile) -> dict[str, str]:
+def _canonical(file: SafetensorsFile | ShardedFile) -> dict[str, str]:
     """Stored name of each tensor by canonical name."""
     names: dict[str, str] = {}
     for stored in file.names:
@@ -130,13 +204,15 @@ def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 def open_checkpoint(path: str | os.PathLike[str],
                     config: str | os.PathLike[str] | Mapping[str, Any] | None = None
-                    ) -> Checkpoint:
+                    ) -> Checkpoint | GgufCheckpoint:
     """Open a checkpoint and check every tensor's name, shape and type.
 
     Parameters
     ----------
-    path : a safetensors file, or a folder with ``model.safetensors``
-    config : ``config.json``, or its contents; the one beside the file if not given
+    path : a safetensors file, an index of several, a folder with ``model.safetensors`` or
+        ``model.safetensors.index.json``, or a ``.gguf`` file
+    config : ``config.json``, or its contents; the one beside the file if not given. A ``.gguf``
+        file has its own.
 
     Raises :class:`CheckpointError` for a file or configuration that cannot be read, an unknown
     architecture, and a tensor that is missing, unknown, or of another shape or type. Whether the
@@ -144,14 +220,13 @@ def open_checkpoint(path: str | os.PathLike[str],
     """
     path = Path(path)
     if path.is_dir():
-        if (path / "model.safetensors.index.json").exists():
-            raise CheckpointError(f"{path} holds a checkpoint in several files, which is not read: "
-                                  "save it as one model.safetensors")
-        path = path / "model.safetensors"
+        path = path / (INDEX if (path / INDEX).exists() else "model.safetensors")
     size_of_file(path)
+    if path.suffix == ".gguf":
+        return GgufCheckpoint(path)
     if not isinstance(config, Mapping):
         config = read_config(path.with_name("config.json") if config is None else config)
-    file = SafetensorsFile(path)
+    file = (ShardedFile if path.suffix == ".json" else SafetensorsFile)(path)
     try:
         return Checkpoint(file, config)
     except BaseException:

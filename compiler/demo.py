@@ -10,7 +10,7 @@ import numpy as np
 from rich.console import Console
 
 from compiler import show
-from compiler.checkpoint import open_checkpoint
+from compiler.checkpoint import Checkpoint, open_checkpoint
 from compiler.execute import bias, execute, matrix
 from compiler.graph import Options
 from compiler.image import open_image, report
@@ -52,6 +52,7 @@ def run_demo(layer: str, sentence: str, out: Path, machine: Machine) -> bool:
     op = image.layer(layer)
 
     with open_checkpoint(source) as checkpoint:
+        assert isinstance(checkpoint, Checkpoint)
         weights, config = checkpoint.tensors(), checkpoint.config
     inputs: dict[str, np.ndarray] = {}
     forward(ids, weights, config, capture=inputs)

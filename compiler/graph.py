@@ -31,7 +31,8 @@ class Options:
 
     Parameters
     ----------
-    weights : name of a datatype, mixture or scheme, or a .toml file's path; once chosen, a name
+    weights : name of a datatype, mixture or scheme, or a .toml file's path; "native" for the codes
+        that the checkpoint holds; "auto" for those if it holds any, else int4. Once chosen, a name
     group_size : input features that share a scale; 0 for the whole channel, None for the scheme's
     asymmetric : every group has an offset
     scale_bits : bits of a group scale's mantissa
@@ -52,7 +53,8 @@ class Options:
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """Which checkpoint: its file's name without folders, and the SHA-256 of its contents."""
+    """Which checkpoint: its file's name without folders, and the SHA-256 of its contents, which
+    for several files is that of the index and all of them."""
     architecture: str = ""
     checkpoint: str = ""
     sha256: str = ""
@@ -81,7 +83,7 @@ class LinearOp:
     k: int
     n: int
     bias_tensor: str | None = None
-    # choose; quantizer is known while mapping only
+    # choose; quantizer is known while mapping only, and None where the codes are the checkpoint's
     scheme: str = ""
     quantizer: Scheme | None = None
     kind: Datatype | Mixture | None = None

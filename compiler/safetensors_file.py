@@ -34,6 +34,13 @@ _READ = {
 }
 
 
+# As NumPy sees them; 8-bit floats as bytes.
+_RAW = {**_READ, "F64": np.dtype("<f8"), "I8": np.dtype("i1"), "U8": np.dtype("u1"),
+        "I16": np.dtype("<i2"), "U16": np.dtype("<u2"), "I32": np.dtype("<i4"),
+        "U32": np.dtype("<u4"), "I64": np.dtype("<i8"), "U64": np.dtype("<u8"),
+        **{name: np.dtype("u1") for name in ("F8_E4M3", "F8_E5M2", "F8_E8M0")}}
+
+
 class CheckpointError(ValueError):
     """A checkpoint cannot be used; one line with the file, the value, the limit, the way out."""
 
@@ -140,6 +147,11 @@ class SafetensorsFile:
         """Let go of the file. Arrays already read stay valid."""
         self._map.close()
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Every file of the checkpoint: this one."""
+        return (self.path,)
+
     def shape(self, name: str) -> tuple[int, ...]:
         return self._entries[name].shape
 
@@ -161,6 +173,23 @@ class SafetensorsFile:
         stored = np.frombuffer(self._map, dtype=_READ[entry.dtype], count=math.prod(entry.shape),
                                offset=entry.begin) if entry.end > entry.begin else np.empty(0)
         return stored.astype(np.float32).reshape(entry.shape)
+
+    def raw(self, name: str, row: int | None = None) -> np.ndarray:
+        """A new array of the tensor as stored, 8-bit floats as their bytes; with ``row``, that
+        part of the first axis only."""
+        entry = self._entries[name]
+        if entry.dtype not in _RAW:
+            raise CheckpointError(f"{self.path}: dtype {entry.dtype} of tensor {show(name)} is not "
+                                  f"read; {', '.join(_RAW)} are")
+        shape, begin = entry.shape, entry.begin
+        if row is not None:
+            shape = shape[1:]
+            begin += row * math.prod(shape) * _RAW[entry.dtype].itemsize
+        count = math.prod(shape)
+        if not count:
+            return np.empty(shape, dtype=_RAW[entry.dtype])
+        found = np.frombuffer(self._map, dtype=_RAW[entry.dtype], count=count, offset=begin)
+        return found.reshape(shape).copy()
 
     def _parse(self) -> tuple[dict[str, _Entry], dict[str, str]]:
         length = int.from_bytes(self._map[:8], "little")

@@ -44,7 +44,8 @@ def shared_layout(config):
 
 
 class RowTables(wiring.Component):
-    """Holds for a row, in ``config.banks`` banks, what :func:`shared_layout` names. Not for ``tl2``.
+    """Holds for a row, in ``config.banks`` banks, what :func:`shared_layout` names; not for
+    ``tl2``.
 
     Members
     -------

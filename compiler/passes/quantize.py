@@ -1,12 +1,14 @@
-"""Weights to integers, checked and packed into ``weights.bin``, one layer in memory at a time."""
+"""Weights to integers, or taken as the checkpoint has them, checked and packed into
+``weights.bin``, one layer in memory at a time."""
 
 from dataclasses import replace
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from compiler.graph import LinearOp, Options, Program, VerifyError
+from compiler.layouts import NativeMatrix, hold
 from compiler.memory import MapError
 from compiler.names import Linear
 from compiler.passes.session import WEIGHTS_FILE, Session
@@ -17,7 +19,7 @@ from models.matrix import QuantizedMatrix
 from models.quantize import Underflow, quantize
 
 
-def check_finite(tensor: str, values: NDArray[np.float32]) -> None:
+def check_finite(tensor: str, values: NDArray[np.floating]) -> None:
     """Raise :class:`MapError` naming the first entry that is not finite."""
     if (bad := ~np.isfinite(values)).any():
         at = np.argwhere(bad)[0].tolist()
@@ -51,6 +53,22 @@ def quantized(op: LinearOp, weight: NDArray[np.float32], options: Options
     return qm, tuple(notes)
 
 
+def held(op: LinearOp, native: NativeMatrix, options: Options, act_bits: int
+         ) -> tuple[QuantizedMatrix, tuple[str, ...]]:
+    """The layer's weights as stored, and what there is to note of them. Raises :class:`MapError`
+    as :func:`quantized` does."""
+    digit_shift = max(digit.shift for digit in op.planned.spec.digits)
+    try:
+        found = hold(native, act_bits, digit_shift,
+                     "flush" if options.flush_small_scales else "error")
+    except ScaleUnderflow as lost:
+        raise MapError(
+            f"layer {op.name}: scale of channel {lost.channel}, group {lost.group} is lost, and "
+            f"{lost.count - 1} more are: {lost.why}; use --flush-small-scales to give such groups "
+            "the least scale there is") from None
+    return found.matrix, tuple(note for note in (native.note, found.note) if note)
+
+
 def check_bound(op: LinearOp, qm: QuantizedMatrix, scale_bits: int, act_bits: int) -> int:
     """The greatest ``|y|`` of the layer; :class:`MapError` if 32-bit accumulators could not hold
     it."""
@@ -59,6 +77,10 @@ def check_bound(op: LinearOp, qm: QuantizedMatrix, scale_bits: int, act_bits: in
     if (bound := int(bounds[channel])) > ACCUMULATOR_MAX:
         fixed = op.quantizer is not None and op.quantizer.fixed_scale
         fewer = "" if fixed else f"fewer --scale-bits (now {scale_bits}) or "
+        if op.quantizer is None:
+            raise MapError(f"layer {op.name}: channel {channel} can reach {bound}, and "
+                           f"accumulators end at {ACCUMULATOR_MAX}: its {op.weights} values are "
+                           "not for such a machine")
         raise MapError(f"layer {op.name}: channel {channel} can reach {bound}, and accumulators "
                        f"end at {ACCUMULATOR_MAX}; use {fewer}narrower weights than {op.weights}")
     return bound
@@ -81,13 +103,16 @@ def _write(file: BinaryIO, offset: int, data: bytes) -> None:
 def _layer(program: Program, session: Session, found: Linear, op: LinearOp,
            file: BinaryIO, base: int) -> LinearOp:
     scale_bits, place = program.options.scale_bits, op.placed
-    weight = session.checkpoint.weight(found)
+    native = session.checkpoint.native(found)
+    weight: NDArray[Any] = (session.checkpoint.weight(found) if native is None
+                            else native.dequantize())
     check_finite(found.tensor, weight)
     bias = session.checkpoint.bias(found)
     if bias is not None and found.bias_tensor is not None:
         check_finite(found.bias_tensor, bias)
     try:
-        qm, notes = quantized(op, weight, program.options)
+        qm, notes = (quantized(op, weight, program.options) if native is None else
+                     held(op, native, program.options, program.machine.act_bits))
         check_shape(op, qm)
         bound = check_bound(op, qm, scale_bits, program.machine.act_bits)
         packed = pack_weights(op.planned, qm)

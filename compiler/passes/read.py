@@ -1,6 +1,5 @@
 """Checkpoint to graph: every operator of the model, linear layers on the array, others hosted."""
 
-import hashlib
 from dataclasses import replace
 
 from compiler.dataflow import dataflow
@@ -17,11 +16,10 @@ def run(program: Program, session: Session) -> Program:
     if tokens > positions:
         raise MapError(f"--tokens must be at most {positions}, the positions of "
                        f"{checkpoint.path.name}, not {tokens}")
-    with checkpoint.path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     graph = dataflow(transformer(checkpoint.config), checkpoint.linears, tokens)
     return replace(program, graph=graph, model=Model(
-        architecture=checkpoint.architecture, checkpoint=checkpoint.path.name, sha256=digest))
+        architecture=checkpoint.architecture, checkpoint=checkpoint.path.name,
+        sha256=checkpoint.digest()))
 
 
 def verify(program: Program, session: Session) -> None:

@@ -18,8 +18,9 @@ def padding(op: LinearOp) -> list[str]:
     padded_k = plan.k_tiles * machine.k_tile
     notes = []
     if op.columns is not None:
-        notes.append(f"K {op.k} stored as {op.columns} columns, "
-                     f"{plan.groups - -(-op.k // op.group_size)} groups in two parts")
+        twice = plan.groups - -(-op.k // op.group_size)
+        notes.append(f"K {op.k} stored as {op.columns} columns, " +
+                     (f"{twice} groups in two parts" if twice else "by group"))
     if padded_k != op.stored_k:
         groups = f"{plan.groups} groups of {op.group_size} in " if plan.groups > 1 else ""
         notes.append(f"K {op.stored_k} padded to {padded_k}: {groups}tiles of {machine.k_tile}")

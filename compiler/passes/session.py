@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from compiler.checkpoint import Checkpoint
+from compiler.gguf_checkpoint import GgufCheckpoint
 from compiler.graph import LinearOp
 
 __all__ = ["PROGRAM_FILE", "Progress", "Session", "WEIGHTS_FILE"]
@@ -27,5 +28,5 @@ class Progress:
 @dataclass(frozen=True, kw_only=True)
 class Session(Progress):
     """``folder`` is where the image's files are written."""
-    checkpoint: Checkpoint
+    checkpoint: Checkpoint | GgufCheckpoint
     folder: Path

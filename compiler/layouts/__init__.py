@@ -1,0 +1,36 @@
+"""Readers of low-bit checkpoints: weights as they are stored, with no detour through floats."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from compiler.layouts.awq import Awq
+from compiler.layouts.base import Layout
+from compiler.layouts.bitnet import BitNet
+from compiler.layouts.bitsandbytes import BitsAndBytes
+from compiler.layouts.compressed import CompressedTensors
+from compiler.layouts.fp8 import BlockFp8
+from compiler.layouts.gptq import Gptq
+from compiler.layouts.mxfp4 import Mxfp4
+from compiler.layouts.native import Held, LayoutError, NativeMatrix, hold
+from compiler.safetensors_file import CheckpointError, show
+
+__all__ = ["Held", "LAYOUTS", "Layout", "LayoutError", "NativeMatrix", "hold", "layout_of"]
+
+LAYOUTS: dict[str, type[Layout]] = {layout.name: layout for layout in (
+    Gptq, Awq, CompressedTensors, BitNet, Mxfp4, BitsAndBytes, BlockFp8)}
+"""By ``quant_method``."""
+
+
+def layout_of(config: Mapping[str, Any]) -> Layout | None:
+    """The layout that a ``config.json`` names in ``quantization_config``; None if it has none.
+    :class:`CheckpointError` for one that is not read."""
+    found = config.get("quantization_config")
+    if found is None:
+        return None
+    if not isinstance(found, Mapping):
+        raise CheckpointError(f"config: quantization_config must be an object, not {show(found)}")
+    method = found.get("quant_method")
+    if not isinstance(method, str) or method not in LAYOUTS:
+        raise CheckpointError(f"quantization_config: quant_method {show(method)} is not read; "
+                              f"{', '.join(LAYOUTS)} are")
+    return LAYOUTS[method](found)
