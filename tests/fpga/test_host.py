@@ -124,6 +124,18 @@ def test_cut_fits_and_is_coarse(machine):
     assert max(counts) > 1, counts
 
 
+@pytest.mark.parametrize("m,n,room", [(47, 27, 57344), (47, 78, 28672), (41, 65, 57344)])
+def test_cut_minds_what_remains(m, n, room):
+    """The last parts are smaller, and their programs may be longer."""
+    qm = quantize(np.ones((8, 256), dtype=np.float32), "int4", 32)
+    spec = replace(gemm_spec(SMALL, m, qm), n=n)
+    how = cut(SMALL, spec, room)
+    for rows in {how.tokens, m % how.tokens or how.tokens}:
+        for width in {how.channels, n % how.channels or how.channels}:
+            where = layout(plan_gemm(SMALL, replace(spec, m=rows, n=width)))
+            assert where.size <= room and where.code
+
+
 # ---- runs that are right ------------------------------------------------------------------
 @pytest.mark.parametrize("layer", [QUERY, DOWN])
 def test_sdram_board_equals_golden(ulx3s, image, layer):
