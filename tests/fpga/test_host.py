@@ -124,6 +124,19 @@ def test_cut_fits_and_is_coarse(machine):
     assert max(counts) > 1, counts
 
 
+@pytest.mark.parametrize("m,n,room", [(47, 27, 57344), (47, 78, 28672), (41, 65, 57344)])
+def test_cut_minds_what_remains(m, n, room):
+    """The last parts are smaller, and their programs may be longer."""
+    qm = quantize(np.ones((8, 256), dtype=np.float32), "int4", 32)
+    machine = SMALL.replace(k_tile=32)
+    spec = replace(gemm_spec(machine, m, qm), n=n)
+    how = cut(machine, spec, room)
+    for rows in {how.tokens, m % how.tokens or how.tokens}:
+        for width in {how.channels, n % how.channels or how.channels}:
+            where = layout(plan_gemm(machine, replace(spec, m=rows, n=width)))
+            assert where.size <= room and where.code
+
+
 # ---- runs that are right ------------------------------------------------------------------
 @pytest.mark.parametrize("layer", [QUERY, DOWN])
 def test_sdram_board_equals_golden(ulx3s, image, layer):
@@ -177,9 +190,9 @@ def test_small_board_runs_what_exceeds_its_memory(icebreaker, wide, command):  #
     assert code == 0, err
     found, op = json.loads(out), wide.layer(DOWN)
     golden = mpgemm(random_activations(op, 0), matrix(wide, op))
-    assert (found["parts"], found["mismatches"], found["sha256"]) == (2, 0, digest(golden))
+    assert (found["mismatches"], found["sha256"]) == (0, digest(golden)) and found["parts"] > 1
     assert found["loaded_bytes"] > 1 << 17 and found["read_bytes"] >= 4 * golden.size
-    assert "part 2 of 2: reading" in err
+    assert f"part 2 of {found['parts']}: reading" in err
 
 
 def test_run_prints_everything(ulx3s, image, command, tmp_path):  # noqa: F811
