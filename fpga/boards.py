@@ -75,7 +75,7 @@ def _ulx3s(size: str, luts: int, rams: int, dsps: int, machine: str, platform: t
         name=name, chip=f"LFE5U-{size}", family="ecp5", platform=platform,
         nextpnr=(f"--{chip}k", "--package", "CABGA381", "--speed", "6"),
         oscillator_mhz=25, clock_mhz=80, baud=3_000_000, memory="SDRAM, 32 MiB, 16 bit",
-        memory_bytes=1 << 25, luts=luts, rams=rams, dsps=dsps, machine=machine, sdram_phase=240,
+        memory_bytes=1 << 25, luts=luts, rams=rams, dsps=dsps, machine=machine, sdram_phase=270,
         loaders=(("openFPGALoader", "-b", "ulx3s"), ("fujprog",)))
 
 
