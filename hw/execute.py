@@ -49,7 +49,7 @@ class ExecuteEngine(wiring.Component):
     ready_*/take_* : tokens ``w_ready``, ``a_ready``, ``out_free``
     give_* : tokens ``w_free``, ``a_free``, ``out_ready``
     write_* : buffer writes of the load engine
-    read_addr, read_row, read_data : output buffer read, one cycle late
+    read_addr, read_row, read_data : output buffer read, two cycles late
     idle, busy and wait_* : state and events for the counters
     """
 
@@ -163,7 +163,7 @@ class ExecuteEngine(wiring.Component):
             ]
 
         above = {"slice": slices, "slot": slot, "mult": mults}
-        read_row = delay(m, self.read_row, 1, "read_row")
+        read_row = delay(m, self.read_row, 2, "read_row")
         words = Array(row.read_data for row in rows)
         m.d.comb += self.read_data.eq(words[read_row])
         for index, row in enumerate(rows):

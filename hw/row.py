@@ -43,7 +43,7 @@ class Row(wiring.Component):
     mult_i/mult_o : multipliers, ``s_latency − 1`` cycles after their slice
     w_step, w_addr, w_data : table or activation writes, to all elements
     sigma : sum of the activations of each bank
-    read_addr : output buffer word; ``read_data`` one cycle later
+    read_addr : output buffer word; ``read_data`` two cycles later
     """
 
     def __init__(self, config):
@@ -124,7 +124,8 @@ class Row(wiring.Component):
         config = self._config
         m.submodules.buffer = buffer = block_ram(config.out_word_bits, config.out_depth)
         write, read = buffer.write_port(), buffer.read_port()
-        m.d.comb += [read.addr.eq(self.read_addr), self.read_data.eq(read.data)]
+        m.d.comb += read.addr.eq(self.read_addr)
+        m.d.sync += self.read_data.eq(read.data)    # block RAM is slow
         words = Array(Cat(pe.result_o[1:] for pe in self._pes[i:i + config.drain])
                       for i in range(0, config.cols, config.drain))
         count = Signal(range(max(config.drain_slots, 2)))

@@ -25,7 +25,7 @@ class StoreEngine(wiring.Component):
     instr, instr_valid, instr_ready : instruction with its addresses resolved
     stop : issue no further burst
     ready, take : ``out_ready`` tokens; give : ``out_free`` tokens, when a store is answered
-    read_addr, read_row : output buffer read; ``read_data`` is the word one cycle later
+    read_addr, read_row : output buffer read; ``read_data`` is the word two cycles later
     idle : nothing queued or in flight; quiet : no burst unanswered
     error : a burst was answered with an error
     beat, wait : events for the counters
@@ -126,18 +126,19 @@ class StoreEngine(wiring.Component):
         parts = config.out_word_bits // config.memory_bits
         part_bits = parts.bit_length() - 1
         row, index = Signal(config.row_bits), Signal(config.store_bits)
-        reading = Signal()
+        reading, came = Signal(), Signal()
         part = Signal(range(max(parts, 2)))
+        later = Signal.like(part)
         end_of_row = index == job.beats
         go = Signal()
         m.d.comb += [
-            go.eq(pump.r_rdy & (beats.level + reading < DATA_DEPTH)),
+            go.eq(pump.r_rdy & (beats.level + reading + came < DATA_DEPTH)),
             self.read_addr.eq(job.out + (index >> part_bits)), self.read_row.eq(row),
             pump.r_en.eq(go & end_of_row & (row == job.rows)),
-            beats.w_en.eq(reading), beats.w_data.eq(self.read_data.word_select(
-                part, config.memory_bits)),
+            beats.w_en.eq(came), beats.w_data.eq(self.read_data.word_select(
+                later, config.memory_bits)),
         ]
-        m.d.sync += [reading.eq(go), part.eq(index[:part_bits])]
+        m.d.sync += [reading.eq(go), came.eq(reading), part.eq(index[:part_bits]), later.eq(part)]
         with m.If(go):
             m.d.sync += index.eq(index + 1)
             with m.If(end_of_row):

@@ -140,7 +140,7 @@ def store_addresses(config: Machine) -> Module:
     sent = Signal(range(config.outstanding + 2))   # bursts without an answer, all beats sent
     m.d.sync += sent.eq(sent + (dut.wvalid & dut.wready & dut.wlast) - dut.bvalid)
     lengths, answers = probe("lengths.level"), probe("answers.level")
-    level, reading = probe("beats.level"), probe("reading")
+    level, reading, came = probe("beats.level"), probe("reading"), probe("came")
     m.d.comb += [
         Assume(~probe("queue.r_rdy", "comb")
                | ((head.beats != 0) & ((head.dram | head.stride) & odd == 0))),
@@ -149,9 +149,9 @@ def store_addresses(config: Machine) -> Module:
         Assert(~dut.take | dut.ready, "a token of out_ready taken where there is none"),
         Assert(~issued | ((lengths != config.outstanding) & (answers != config.outstanding)),
                "no room to note a burst's length"),
-        Assert(~reading | (level != DATA_DEPTH), "no room for a word that was read"),
+        Assert(~came | (level != DATA_DEPTH), "no room for a word that was read"),
         Assert(answers == flying), Assert(lengths + sent == flying),
-        Assert(level + reading <= DATA_DEPTH),
+        Assert(level + reading + came <= DATA_DEPTH),
         Assert((probe("fsm_state") == IDLE) | ((probe("beats") != 0) &
                ((probe("row_address") | probe("stride")) & odd == 0))),
     ]
@@ -176,7 +176,8 @@ def store_beats(config: Machine) -> Module:
     def word(address: Any, row: Any) -> Any:
         return Cat(place(address, row, part) for part in range(parts))
 
-    m.d.sync += Value.cast(dut.read_data).eq(word(dut.read_addr, dut.read_row))
+    read = Signal(len(Value.cast(dut.read_data)))
+    m.d.sync += [read.eq(word(dut.read_addr, dut.read_row)), Value.cast(dut.read_data).eq(read)]
     first = First(m, dut)
     issued, sends = dut.awvalid & dut.awready, dut.wvalid & dut.wready
     coming, unanswered = Signal(9), Signal()

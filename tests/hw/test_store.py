@@ -16,10 +16,12 @@ def word(config, row, address):
 
 
 def buffer(dut, config):
-    """Output buffers: one cycle from address to word."""
+    """Output buffers: two cycles from address to word."""
     async def bench(ctx):
+        late = 0
         async for *_, row, address in ctx.tick().sample(dut.read_row, dut.read_addr):
-            ctx.set(dut.read_data, word(config, row, address))
+            ctx.set(dut.read_data, late)
+            late = word(config, row, address)
     return bench
 
 
