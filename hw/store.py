@@ -126,7 +126,8 @@ class StoreEngine(wiring.Component):
         parts = config.out_word_bits // config.memory_bits
         part_bits = parts.bit_length() - 1
         row, index = Signal(config.row_bits), Signal(config.store_bits)
-        reading, came = Signal(), Signal()
+        reading = Signal()
+        came = Signal()
         part = Signal(range(max(parts, 2)))
         later = Signal.like(part)
         end_of_row = index == job.beats

@@ -21,7 +21,8 @@ MACHINES: tuple[Machine, ...] = (
     PRESETS["tiny"],
     Machine(name="wide", rows=4, cols=4, k_tile=32, builders=2, memory_bits=64, weight_depth=512,
             act_depth=256, scale_depth=256, psum_depth=32, out_depth=32, outstanding=2),
-    PRESETS["icebreaker"],
+    # The board's program memory holds 256 instructions, which the host's cuts fit.
+    PRESETS["icebreaker"].replace(program_depth=1024),
     Machine(name="tl2", rows=2, cols=4, k_tile=24, builders=4, table="tl2"),
     Machine(name="lut-a4", act_bits=4),
     Machine(name="lut-a16", act_bits=16, builders=1),

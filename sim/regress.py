@@ -16,7 +16,8 @@ __all__ = ["BENCHES", "MACHINES", "regress"]
 BENCHES = ("gemm", "control")
 MACHINES: tuple[Machine, ...] = (
     PRESETS["tiny"],
-    PRESETS["icebreaker"],  # one row, tables of registers, a memory narrower than a result
+    # One row, one bank of tables of registers, a memory narrower than a result.
+    PRESETS["icebreaker"].replace(program_depth=1024),
     # Several builders' steps, and buffers so small that everything comes in chunks and wraps.
     Machine(name="scarce", rows=2, cols=4, k_tile=32, builders=2, memory_bits=64,
             weight_depth=256, act_depth=16, scale_depth=64, psum_depth=16, out_depth=32,

@@ -104,13 +104,14 @@ def test_board_sim_refuses_what_it_cannot_build(command):  # noqa: F811
 def test_served_board_ends_with_its_program(end):
     served = subprocess.Popen(
         [sys.executable, "-m", "fpga", "board-sim", "--serve", "--machine", "tiny", "--set",
-         "memory_bits=16"], stdout=subprocess.PIPE, text=True)
+         "memory_bits=16"], stdout=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # as from a terminal
     found = json.loads(served.stdout.readline())
     assert found["identity"] == MACHINE.identity()
     with Board.open(found["port"], BAUD, timeout=5) as board:
         assert board.info().identity == MACHINE.identity()
     served.send_signal(end)
-    out, _ = served.communicate(timeout=30)
+    out, _ = served.communicate(timeout=120)
     if end == signal.SIGINT:
         assert served.returncode == 0 and json.loads(out)["violations"] == []
     deadline = time.monotonic() + 10

@@ -12,7 +12,7 @@ from hw.plan import GemmSpec, PlanError
 SCARCE = Machine(name="scarce", rows=2, cols=4, k_tile=32, builders=2, memory_bits=64,
                  weight_depth=256, act_depth=16, scale_depth=64, psum_depth=16, out_depth=32,
                  program_depth=2048, outstanding=2)
-MACHINES = [*PRESETS.values(), SCARCE]
+MACHINES = [*(preset.replace(program_depth=1024) for preset in PRESETS.values()), SCARCE]
 DIGITS = [((0, 1),), ((0, 2),), ((0, 4),), ((0, 4), (4, 1)), ((0, 4), (4, 4))]
 NOWHERE = Regions(weights=1 << 20, scales=2 << 20, acts=3 << 20, outputs=4 << 20)
 

@@ -14,7 +14,6 @@ from sim.formal import fill, queues
 from sim.formal.catalog import PROOFS
 from sim.formal.harness import Schedule
 from sim.formal.run import FormalError, prove, prove_all
-from tests.sim.test_cli import command  # noqa: F401  (a fixture)
 
 
 class LosesTokens(wiring.Component):
