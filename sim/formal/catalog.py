@@ -12,6 +12,7 @@ __all__ = ["PROOFS"]
 
 CORE = Machine(program_depth=8, outstanding=2)
 ONE = Machine(rows=1, cols=1, memory_bits=16, program_depth=16, outstanding=1, weight_depth=64)
+STORE = ONE.replace(rows=4)
 LANES = Machine(rows=1, cols=4, k_tile=4, builders=1, memory_bits=16, psum_depth=8, act_bits=4)
 TREE = LANES.replace(k_tile=8, builders=2, cols=2)
 MUX, MAC, SERIAL = (LANES.replace(table="mux"), LANES.replace(pe="mac", value_bits=2),
@@ -31,8 +32,8 @@ PROOFS: dict[str, Proof] = {proof.name: proof for proof in (
     *(Proof(name=f"fifo{depth}", induction=True, depth=2, build=partial(queues.fifo, depth),
             text=f"A queue of {depth} words ({use}) loses, doubles and reorders nothing, and a "
                  "word offered stays until it is taken.")
-      for depth, use in ((8, "instructions of an engine, beats to store"),
-                         (2, "jobs of the sequencer"), (6, "loads in flight"))),
+      for depth, use in ((8, "instructions of an engine"), (4, "beats to store"),
+                         (2, "jobs of the sequencer"), (5, "loads in flight"))),
     Proof(name="control", induction=True, depth=3, build=lambda: control.control(CORE),
           text="Every AXI4-Lite request is answered once, B and R stay until taken, a write takes "
                "address and data together, and MAGIC, IDENTITY and PROGRAM read back."),
@@ -51,7 +52,7 @@ PROOFS: dict[str, Proof] = {proof.name: proof for proof in (
     Proof(name="store-aw", induction=True, depth=3, build=lambda: dma.store_addresses(CORE),
           text="Store: AW and W stay until taken, no burst crosses 4 KiB, at most `outstanding` "
                "are unanswered, and no inner queue overflows."),
-    Proof(name="store-w", depth=8, build=lambda: dma.store_beats(ONE),
+    Proof(name="store-w", depth=8, build=lambda: dma.store_beats(STORE),
           text="Store: the first instruction, of up to 3 rows of up to 3 beats, sends its words "
                "in order to its addresses, last exactly with a burst's last beat."),
     *(Proof(name=f"fill-{kind}", induction=True, depth=5,

@@ -39,8 +39,8 @@ def _bursts(m: Module, config: Machine, probe: Probe, issued: Any, valid: Any, a
 
 
 def load_addresses(config: Machine) -> Module:
-    """Assumed: instructions of at least one beat at whole beats, as the queue hands them on; no
-    answer without a burst."""
+    """Assumed: instructions of at least one beat at whole beats, no longer than a buffer, as the
+    queue hands them on; no answer without a burst."""
     m = Module()
     no_reset(m)
     dut = LoadEngine(config)
@@ -49,7 +49,8 @@ def load_addresses(config: Machine) -> Module:
          dut.rresp, dut.rlast, dut.rvalid)
     head = probe.view("queue.r_data", dut.instr)
     m.d.comb += Assume(~probe("queue.r_rdy", "comb") | (
-        (head.beats != 0) & (head.dram & config.beat_bytes - 1 == 0)))
+        (head.beats != 0) & (head.beats >> config.load_bits == 0)
+        & (head.dram & config.beat_bytes - 1 == 0)))
     issued = dut.arvalid & dut.arready
     flying = _bursts(m, config, probe, issued, dut.arvalid, dut.araddr, dut.arlen,
                      dut.rvalid & dut.rlast)
@@ -123,8 +124,8 @@ def load_beats(config: Machine) -> Module:
 
 
 def store_addresses(config: Machine) -> Module:
-    """Assumed: instructions of at least one beat at whole beats, as the queue hands them on; a
-    burst is answered once, after its last beat."""
+    """Assumed: instructions of at least one beat at whole beats, rows no longer than a buffer, as
+    the queue hands them on; a burst is answered once, after its last beat."""
     m = Module()
     no_reset(m)
     dut = StoreEngine(config)
@@ -143,7 +144,8 @@ def store_addresses(config: Machine) -> Module:
     level, reading, came = probe("beats.level"), probe("reading"), probe("came")
     m.d.comb += [
         Assume(~probe("queue.r_rdy", "comb")
-               | ((head.beats != 0) & ((head.dram | head.stride) & odd == 0))),
+               | ((head.beats != 0) & (head.beats >> config.store_bits == 0)
+                  & ((head.dram | head.stride) & odd == 0))),
         Assume(~dut.bvalid | (sent != 0)),
         Assert(dut.quiet == ((flying == 0) & ~dut.awvalid), "quiet with a burst unanswered"),
         Assert(~dut.take | dut.ready, "a token of out_ready taken where there is none"),
