@@ -11,12 +11,12 @@ import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.safetensors_file import MAX_NAME, CheckpointError, show, size_of_file
+from compiler.safetensors_file import MAX_NAME, CheckpointError, MappedFile, show
 
 __all__ = ["GgufFile", "TYPES"]
 
@@ -97,7 +97,7 @@ class _Tensor:
     begin: int
 
 
-class GgufFile:
+class GgufFile(MappedFile):
     """The tensors of the GGUF file ``path``, by name. A context manager.
 
     Opening checks the whole header. Every error is a :class:`CheckpointError`; an unknown name in a
@@ -112,32 +112,13 @@ class GgufFile:
     """
 
     def __init__(self, path: str | os.PathLike[str]):
-        self.path = Path(path)
-        size = size_of_file(self.path)
-        if size < 24:
-            raise CheckpointError(f"{self.path} has {size} bytes, fewer than the 24 of a GGUF "
-                                  "header: it is cut short or not a GGUF file")
-        try:
-            with self.path.open("rb") as file:
-                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except (OSError, ValueError) as error:
-            raise CheckpointError(f"{self.path} cannot be opened: {error}") from None
+        super().__init__(path, 24, "GGUF header", "GGUF")
         try:
             self._parse()
         except BaseException:
             self.close()
             raise
         self.names = tuple(self._tensors)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Let go of the file. Arrays already read stay valid."""
-        self._map.close()
 
     def shape(self, name: str) -> tuple[int, ...]:
         return self._tensors[name].shape

@@ -104,7 +104,37 @@ class _Entry:
     end: int
 
 
-class SafetensorsFile:
+class MappedFile:
+    """The file ``path`` of at least ``least`` bytes, mapped for reading. A context manager.
+
+    ``header`` says what those bytes are, ``kind`` what file it is to be. Errors are
+    :class:`CheckpointError`.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], least: int, header: str, kind: str):
+        self.path = Path(path)
+        size = size_of_file(self.path)
+        if size < least:
+            raise CheckpointError(f"{self.path} has {size} bytes, fewer than the {least} of a "
+                                  f"{header}: it is cut short or not a {kind} file")
+        try:
+            with self.path.open("rb") as file:
+                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{self.path} cannot be opened: {error}") from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file. Arrays already read stay valid."""
+        self._map.close()
+
+
+class SafetensorsFile(MappedFile):
     """The tensors of the safetensors file ``path``, by name. A context manager.
 
     Opening checks the whole header; nothing of a tensor is touched before :meth:`read`. Every
@@ -120,32 +150,13 @@ class SafetensorsFile:
     """
 
     def __init__(self, path: str | os.PathLike[str]):
-        self.path = Path(path)
-        size = size_of_file(self.path)
-        if size < 8:
-            raise CheckpointError(f"{self.path} has {size} bytes, fewer than the 8 of a header "
-                                  "length: it is cut short or not a safetensors file")
-        try:
-            with self.path.open("rb") as file:
-                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except (OSError, ValueError) as error:
-            raise CheckpointError(f"{self.path} cannot be opened: {error}") from None
+        super().__init__(path, 8, "header length", "safetensors")
         try:
             self._entries, self.metadata = self._parse()
         except BaseException:
             self.close()
             raise
         self.names = tuple(self._entries)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Let go of the file. Arrays already read stay valid."""
-        self._map.close()
 
     @property
     def paths(self) -> tuple[Path, ...]:

@@ -44,10 +44,6 @@ class Board:
     loaders: tuple[tuple[str, ...], ...]
     sdram_phase: float = 0
 
-    @property
-    def fabric(self) -> str:
-        return self.family
-
     def link(self, machine: Machine) -> LinkConfig:
         """What the link's endpoint is built for."""
         return LinkConfig(divisor=self.clock_mhz * 1e6 / self.baud, memory_bytes=self.memory_bytes,
@@ -62,9 +58,9 @@ class Board:
             raise BoardError(f"the memory of {self.name} is 16 bits wide, and machine "
                              f"{machine.name} has memory_bits={machine.memory_bits}; "
                              "--set memory_bits=16")
-        if machine.fabric not in (self.fabric, "generic"):
+        if machine.fabric not in (self.family, "generic"):
             raise BoardError(f"machine {machine.name} is written for {machine.fabric}, and "
-                             f"{self.name} has {self.chip}; --set fabric={self.fabric}")
+                             f"{self.name} has {self.chip}; --set fabric={self.family}")
 
 
 def _ulx3s(size: str, luts: int, rams: int, dsps: int, machine: str, platform: type) -> Board:

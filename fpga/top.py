@@ -6,6 +6,7 @@ from amaranth.lib.cdc import FFSynchronizer
 
 from fpga.pll import Ecp5Clock, Ice40Clock, ecp5_pll, ice40_pll
 from fpga.sdram import SdramController
+from fpga.sdram_timing import ULX3S
 from fpga.spram import OnChipMemory
 from fpga.system import System
 
@@ -32,7 +33,8 @@ class Top(Elaboratable):
         board, link = self._board, self._board.link(self._machine)
         if board.family == "ecp5":
             self._ecp5_clock(m, platform)
-            memory = SdramController(clock_mhz=board.clock_mhz, read_delay=self._read_delay())
+            cas = ULX3S.cycles(board.clock_mhz).cas
+            memory = SdramController(clock_mhz=board.clock_mhz, read_delay=cas + PIN_REGISTERS)
         else:
             self._ice40_clock(m, platform)
             memory = OnChipMemory(board.memory_bytes, "ice40")
@@ -48,11 +50,6 @@ class Top(Elaboratable):
         m.submodules.tx = tx = io.FFBuffer("o", uart.tx)
         m.d.comb += [system.rx.eq(rx.i), tx.o.eq(system.tx)]
         return m
-
-    def _read_delay(self):
-        cycles = SdramController(clock_mhz=self._board.clock_mhz)
-        cycles._MustUse__used = True    # made for its latency alone
-        return cycles.cycles.cas + PIN_REGISTERS
 
     def _ecp5_clock(self, m, platform):
         board = self._board

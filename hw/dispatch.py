@@ -23,7 +23,6 @@ __all__ = ["Dispatcher", "DISPATCH_CYCLES", "ENGINES", "dispatch_cycles"]
 
 DISPATCH_CYCLES = 3   # read, decode, issue
 ENGINES = ("load", "exec", "store")
-ADDRESS_BITS = max(op.slot_bits * len(op.addresses) for op in OPS.values())
 
 
 def dispatch_cycles(op):

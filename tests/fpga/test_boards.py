@@ -44,7 +44,7 @@ def test_an_unknown_board():
                                              ("icebreaker", "uart_0__rx__io", "6")])
 def test_the_top_is_the_same_text_twice_and_names_no_file(name, pin, site):
     found = board(name)
-    machine = SMALL.replace(fabric=found.fabric, table="mux")
+    machine = SMALL.replace(fabric=found.family, table="mux")
     verilog, pins = elaborate(found, machine)
     assert (verilog, pins) == elaborate(found, machine)
     assert ".py" not in verilog and "(* src" not in verilog
