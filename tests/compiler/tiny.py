@@ -1,12 +1,12 @@
 """Models small enough to check by hand, and the command line without a process of its own."""
 
 import json
-import sys
 
 import numpy as np
 from safetensors.numpy import save_file
 
 from compiler.__main__ import main
+from tests import command as command_line
 
 HIDDEN, FFN, LAYERS, POSITIONS = 24, 40, 2, 16
 BERT = {"architectures": ["BertModel"], "model_type": "bert", "vocab_size": 11,
@@ -71,13 +71,4 @@ def map_tiny(command, checkpoint, out, *more):
 
 def call(capsys, monkeypatch, *arguments):
     """Exit status, standard output and standard error of the command line."""
-    monkeypatch.setattr(sys, "argv", ["bitwright", *map(str, arguments)])
-    capsys.readouterr()
-    try:
-        main()
-        code = 0
-    except SystemExit as stop:
-        code = stop.code or 0
-    out, err = capsys.readouterr()
-    assert "Traceback" not in err
-    return code, out, err
+    return command_line.call(main, "bitwright", capsys, monkeypatch, *arguments)

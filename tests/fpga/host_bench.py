@@ -1,7 +1,6 @@
 """Small models for simulated boards, the command line in this process, and ports that fail."""
 
 import os
-import sys
 import threading
 from functools import partial
 
@@ -13,6 +12,7 @@ from compiler.mapping import map_checkpoint
 from fpga.__main__ import main
 from fpga.boards import BOARDS
 from hw.config import PRESETS
+from tests import command as command_line
 from tests.compiler.tiny import BERT, bert_tensors, write_checkpoint
 
 MACHINE = PRESETS["tiny"].replace(memory_bits=16)
@@ -33,16 +33,7 @@ def map_model(folder, machine=MACHINE, config=BERT, tokens=TOKENS, **options):
 
 def call(capfd, monkeypatch, *arguments):
     """Exit status, standard output and standard error of ``python -m fpga``."""
-    monkeypatch.setattr(sys, "argv", ["fpga", *map(str, arguments)])
-    capfd.readouterr()
-    try:
-        main()
-        code = 0
-    except SystemExit as stop:
-        code = stop.code or 0
-    out, err = capfd.readouterr()
-    assert "Traceback" not in err
-    return code, out, err
+    return command_line.call(main, "fpga", capfd, monkeypatch, *arguments)
 
 
 @pytest.fixture
