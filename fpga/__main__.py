@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from fpga import board_commands, host_commands, sdram_timing
-from fpga.bench_pe import CASES, LEAST_MHZ, TYPES, bench, record
+from fpga.bench_pe import CASES, bench, record
+from fpga.bench_pe_page import HEADS, cells, page, verdicts
 from fpga.cells import FAMILIES
 from fpga.netlist import NetlistResult, check_netlist, family_of
 from fpga.peak import dsp_peak
@@ -60,29 +61,15 @@ def _console() -> Console:
     return Console(highlight=False, width=None if sys.stdout.isatty() else 140)
 
 
-def _figure(value: float | None) -> str:
-    return "–" if value is None else f"{value:,.1f}"
-
-
 def _print(found: dict) -> None:
-    table = Table("element", "device", "K", "logic", "carry", "RAM", "RAMW", "LUT4", "FF", "DSP",
-                  "EBR", "MHz", *TYPES)
+    table = Table(*HEADS)
     for row in found["rows"]:
-        lut4, work = row["lut4"], row.get("macs_per_cycle_per_1000_lut4", {})
-        table.add_row(row["label"], row["device"], str(row["k_tile"]), *(
-            f"{lut4[kind]:,}" for kind in ("logic", "carry", "ram", "ramw", "total")),
-            f"{row['ff']:,}", str(row["dsp"]), str(row["ebr"]), f"{row['fmax_mhz']:.1f}",
-            *(_figure(work.get(kind)) for kind in TYPES))
+        table.add_row(*cells(row))
     console = _console()
     console.print(table)
     console.print("W1…W8: multiply-accumulates per cycle and 1,000 LUT4s, 8-bit activations")
-    for row in found["targets"]:
-        console.print(f"{row['element']} {row['type']}: {_figure(row['measured'])} at "
-                      f"{LEAST_MHZ} MHz or more, target {row['target']:g}: "
-                      f"{'met' if row['met'] else 'not met'}")
-    for row in found["ratios"]:
-        console.print(f"lut over {row['mac']}, {row['type']}: {row['lut']} / {row['other']} = "
-                      f"{row['ratio']}, target {row['target']:g}")
+    for text in verdicts(found):
+        console.print(text)
 
 
 @app.command("bench-pe")
@@ -93,7 +80,9 @@ def bench_pe(
         callback=_device, help=f"One device: {', '.join(DEVICES)}.")] = None,
     k_tile: Annotated[int | None, typer.Option(
         "--k-tile", min=1, help="One size, in activations.")] = None,
-    seed: Seed = 1, out: Out = None, as_json: Json = False,
+    seed: Seed = 1, out: Out = None,
+    page_: Annotated[Path | None, typer.Option("--page", help="Markdown file to write.")] = None,
+    as_json: Json = False,
 ) -> None:
     """Every processing element: LUT4s by kind, Fmax, work per cycle and 1,000 LUT4s."""
     cases = [case for case in CASES
@@ -104,6 +93,8 @@ def bench_pe(
     found = record(bench(cases, seed=seed, say=_say))
     if out is not None:
         write_text(out, json.dumps(found, indent=1) + "\n")
+    if page_ is not None:
+        write_text(page_, page(found))
     if as_json:
         print(json.dumps(found))
     else:

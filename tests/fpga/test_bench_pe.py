@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import pytest
 from amaranth import Module, Signal
@@ -11,6 +12,7 @@ from amaranth.sim import Simulator
 from fpga import __main__ as command_line
 from fpga import bench_pe, synth
 from fpga.bench_pe import CASES, Case, density, ratios, row, targets
+from fpga.bench_pe_page import page
 from fpga.surround import Pinned, Surrounded, unit_verilog
 from fpga.synth import DEVICES, ToolError, Usage, measure_verilog, parse_ecp5, parse_ice40
 from hw.config import Machine
@@ -181,8 +183,20 @@ def test_json_and_table(command, monkeypatch, tmp_path):
     assert status == 0 and found == json.loads((tmp_path / "pe.json").read_text())
     assert [row["label"] for row in found["rows"]] == ["lut", "lut mux"]
     assert found["rows"][0]["macs_per_cycle_per_1000_lut4"]["W4"] == 32.0
-    status, out, _ = command(*arguments)
-    assert status == 0 and "lut W4: 32.0 at 150 MHz or more, target 32: met" in out
+    status, out, _ = command(*arguments, "--page", str(tmp_path / "pe.md"))
+    verdict = "lut W4: 32.0 (K = 64, 180.0 MHz), target 32 at 150 MHz: met"
+    assert status == 0 and verdict in out
+    text = (tmp_path / "pe.md").read_text()
+    assert verdict in text and "| lut mux | ecp5 | 64 | 100 | 200 |" in text
+
+
+def test_the_page_is_of_the_record():
+    docs = Path(__file__).parents[2] / "docs"
+    found = json.loads((docs / "bench-pe.json").read_text())
+    assert (docs / "bench-pe.md").read_text() == page(found)
+    assert [(row["label"], row["device"], row["k_tile"]) for row in found["rows"]] == [
+        (case.label, case.device, case.machine.k_tile) for case in CASES]
+    assert found == json.loads(json.dumps(bench_pe.record(found["rows"])))
 
 
 def test_an_error_is_one_line(command, monkeypatch):

@@ -1,0 +1,170 @@
+"""What a machine takes of a chip, before anything is built: a model fitted to real syntheses.
+
+LUTs and flip-flops are sums of a machine's features (elements, activations held, lanes filled, ...)
+with coefficients that are least squares over the syntheses in ``results/resources.json``, relative
+to each one's size and none negative. Multipliers are counted, and block RAMs are those that the
+buffers' widths and depths need. ``error`` is the worst that the model is off for a synthesis that
+was left out of the fit.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.optimize import nnls
+
+from fpga.boards import BOARDS, Board
+from hw.config import Machine
+
+__all__ = ["RECORD", "Estimate", "Sample", "Use", "estimate", "samples", "shortage"]
+
+RECORD = Path(__file__).with_name("results") / "resources.json"
+SHAPES = {"ecp5": ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384)),
+          "ice40": ((16, 256), (8, 512), (4, 1024), (2, 2048))}  # of a block RAM: bits, words
+FIXED_RAMS = {"ecp5": 3, "ice40": 2}    # of link and counters
+
+
+@dataclass(frozen=True, kw_only=True)
+class Use:
+    """LUT4s (logic cells on iCE40), flip-flops, block RAMs, multipliers."""
+    luts: int
+    ff: int
+    rams: int
+    dsps: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One synthesis: a machine on a board, and what it took."""
+    board: str
+    machine: Mapping[str, Any]
+    use: Use
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """``error`` is relative, of LUTs; ``measured`` says that this very machine was synthesized."""
+    use: Use
+    error: float
+    measured: bool
+
+
+def kind(machine: Machine) -> str:
+    """Elements of one kind differ in sizes alone."""
+    return {"lut": f"lut {machine.table}", "serial": "serial",
+            "mac": f"mac {machine.lane_mult}"}[machine.pe]
+
+
+def features(machine: Machine, kinds: Sequence[str]) -> list[float]:
+    """What LUTs and flip-flops are linear in, for a model of elements of these ``kinds``."""
+    elements = machine.rows * machine.cols
+    lanes = machine.cols * machine.k_tile * machine.decodes
+    own = kind(machine)
+    width = machine.value_bits if machine.pe == "mac" else 1
+    found: list[float] = [1, machine.cols, machine.rows, machine.rows * machine.builders
+                          * machine.act_bits, machine.queue_depth, lanes, lanes * width]
+    for name in kinds:
+        mine = elements if name == own else 0
+        found += [mine, mine * machine.k_tile * machine.act_bits * width]
+    serial = elements * machine.scale_units * (machine.dequant == "serial")
+    return [*found, serial]
+
+
+def blocks(family: str, depth: int, bits: int) -> int:
+    """Block RAMs of a memory of ``depth`` words."""
+    return min(-(-bits // width) * -(-depth // words) for width, words in SHAPES[family])
+
+
+def counted(machine: Machine, family: str) -> tuple[int, int]:
+    """Block RAMs and multipliers."""
+    elements = machine.rows * machine.cols
+    buffers = ((machine.weight_depth, machine.weight_word_bits, 1),
+               (machine.act_depth, machine.act_word_bits, 1),
+               (machine.scale_depth, machine.scale_word_bits, 1),
+               (machine.program_depth, 256, 1),
+               (machine.psum_depth, machine.psum_bits, elements),
+               (machine.out_depth, machine.out_word_bits, machine.rows))
+    rams = FIXED_RAMS[family] + sum(count * blocks(family, depth, bits)
+                                    for depth, bits, count in buffers)
+    per = (machine.dequant == "dsp") * {"ecp5": 1, "ice40": 2}[family]
+    if machine.pe == "mac" and machine.lane_mult == "dsp":
+        per += machine.k_tile
+    return rams, elements * per
+
+
+class Model:
+    """The fit of one family of chips."""
+
+    def __init__(self, samples: Sequence[Sample]):
+        self.samples = samples
+        self.machines = [Machine.from_dict(sample.machine) for sample in samples]
+        self.kinds = sorted({kind(machine) for machine in self.machines})
+        self._matrix = np.array([features(machine, self.kinds) for machine in self.machines])
+        self._luts, self._ff = (np.array([getattr(sample.use, name) for sample in samples], float)
+                                for name in ("luts", "ff"))
+        self.coefficients = {name: self._fit(np.ones(len(samples), bool), values)
+                             for name, values in (("luts", self._luts), ("ff", self._ff))}
+
+    def _fit(self, chosen: np.ndarray, values: np.ndarray) -> np.ndarray:
+        scale = values[chosen]
+        return nnls(self._matrix[chosen] / scale[:, None], np.ones(len(scale)))[0]
+
+    def errors(self) -> list[float]:
+        """Of LUTs, relative, per sample, each by the fit of the others; those alone of their kind
+        are left out."""
+        found = []
+        for index, machine in enumerate(self.machines):
+            if sum(kind(other) == kind(machine) for other in self.machines) < 2:
+                continue
+            chosen = np.arange(len(self.machines)) != index
+            said = self._matrix[index] @ self._fit(chosen, self._luts)
+            found.append(float(said / self._luts[index] - 1))
+        return found
+
+    def use(self, machine: Machine, family: str) -> Use:
+        row = np.array(features(machine, self.kinds))
+        rams, dsps = counted(machine, family)
+        return Use(luts=round(row @ self.coefficients["luts"]),
+                   ff=round(row @ self.coefficients["ff"]), rams=rams, dsps=dsps)
+
+
+@cache
+def samples() -> tuple[Sample, ...]:
+    """The recorded syntheses."""
+    return tuple(Sample(board=entry["board"], machine=entry["machine"], use=Use(**entry["use"]))
+                 for entry in json.loads(RECORD.read_text())["samples"])
+
+
+@cache
+def model(family: str) -> Model:
+    return Model([sample for sample in samples() if BOARDS[sample.board].family == family])
+
+
+def estimate(board: Board, machine: Machine) -> Estimate | None:
+    """What ``machine`` takes on ``board``; None for elements of a kind that no synthesis had."""
+    fitted = model(board.family)
+    if kind(machine) not in fitted.kinds:
+        return None
+    known = next((sample.use for sample, other in zip(
+        fitted.samples, fitted.machines, strict=True)
+        if other.replace(name=machine.name) == machine), None)
+    error = max(map(abs, fitted.errors()))
+    return Estimate(use=known or fitted.use(machine, board.family), error=error,
+                    measured=known is not None)
+
+
+def shortage(board: Board, use: Use) -> list[str]:
+    """What of the chip is exceeded, in words."""
+    return [f"{wanted:,} {what} of {most:,}" for what, wanted, most in (
+        ("LUT4s" if board.family == "ecp5" else "logic cells", use.luts, board.luts),
+        ("block RAMs", use.rams, board.rams), ("multipliers", use.dsps, board.dsps))
+        if wanted > most]
+
+
+def record(found: Sequence[Sample], tools: Mapping[str, str]) -> dict[str, Any]:
+    """The contents of :data:`RECORD`."""
+    return {"tools": dict(tools), "samples": [asdict(sample) for sample in found]}
