@@ -45,7 +45,7 @@ def _machines() -> Iterator[tuple[str, Machine]]:
         yield large(pe="mac", lane_mult="dsp", rows=rows, cols=cols, k_tile=16)
     ice = PRESETS["icebreaker"]
     yield "icebreaker", ice
-    for fields in ({"k_tile": 4}, {"k_tile": 8}, {"k_tile": 32, "builders": 2},
+    for fields in ({"k_tile": 32, "builders": 2},
                    {"cols": 2, "k_tile": 8}, {"rows": 2, "cols": 2, "k_tile": 8},
                    {"queue_depth": 2}, {"act_bits": 4}):
         yield "icebreaker", ice.replace(**{"name": "sample", **fields})
@@ -59,9 +59,9 @@ MACHINES: tuple[tuple[str, Machine], ...] = tuple(_machines())
 
 
 def netlist_use(netlist: bytes, family: str) -> Use:
-    """What a synthesized design (Yosys JSON, module ``top``) takes, by the packers' rules: on ECP5 a
-    carry cell is two LUT4s and a distributed RAM six; on iCE40 a flip-flop shares the logic cell of
-    the LUT that feeds it alone."""
+    """What a synthesized design (Yosys JSON, module ``top``) takes, by the packers' rules: on ECP5
+    a carry cell is two LUT4s and a distributed RAM six; on iCE40 a flip-flop shares the logic cell
+    of the LUT that feeds it alone."""
     cells = json.loads(netlist)["modules"]["top"]["cells"].values()
     count = collections.Counter(cell["type"] for cell in cells)
     if family == "ecp5":
