@@ -24,6 +24,7 @@ from compiler.safetensors_file import CheckpointError, parse_json_object, show, 
 from hw.config import Machine, MachineError
 from hw.isa import INSTRUCTION_BYTES, ProgramError
 from hw.plan import PlanError
+from hw.resources import fits
 from models.formats import Datatype, Mixture
 from sim.memory import Memory
 
@@ -80,11 +81,11 @@ def file_digest(path: Path) -> str:
 
 
 def report(program: Program) -> dict[str, Any]:
-    """``layers`` and ``totals``, and what they are for."""
+    """``layers`` and ``totals``, what they are for, and on which ``chips`` the machine fits."""
     return {"layers": [dict(op.row or {}) for op in program.linears],
             "totals": dict(program.totals or {}), "machine": program.machine.name,
             "pe": program.machine.pe, "tokens": program.options.tokens,
-            "memory": asdict(program.options.memory)}
+            "memory": asdict(program.options.memory), "chips": fits(program.machine)}
 
 
 def write_description(program: Program, folder: Path) -> None:

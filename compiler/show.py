@@ -30,6 +30,18 @@ def _bytes(count: float) -> str:
     return f"{count:.2f} GiB"
 
 
+def chip_lines(report: Mapping[str, Any]) -> list[str]:
+    """What the machine takes of the chips of each family, and on which it fits."""
+    found = []
+    for family, said in (report["chips"] or {}).items():
+        how = "by synthesis" if said["measured"] else f"estimated within {said['error']:.0%}"
+        chips = ", ".join(f"{name} ({'; '.join(short)})" if short else f"{name} (fits)"
+                          for name, short in said["chips"].items())
+        found.append(f"{report['machine']} on {family} boards: {said['luts']:,} LUTs, "
+                     f"{said['rams']} block RAMs, {said['dsps']} multipliers, {how}: {chips}")
+    return found
+
+
 def print_report(report: Mapping[str, Any]) -> None:
     """The table of layers, totals, and what is left to the host."""
     console = _console()
@@ -55,6 +67,8 @@ def print_report(report: Mapping[str, Any]) -> None:
                   f"{totals['bits_per_weight']:.2f} bits per weight stored "
                   f"({_bytes(totals['weight_bytes'] + totals['scale_bytes'])}); "
                   f"{_bytes(totals['dram_bytes'])} moved", soft_wrap=True)
+    for line in chip_lines(report):
+        console.print(line, soft_wrap=True)
     if model := report.get("model"):
         after = f" after {model['context']:,}" if model["context"] else ""
         console.print(f"model: {model['family']} of {model['parameters']:,} parameters, from its "

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,11 +10,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from fpga.boards import BOARDS, board
+from fpga.boards import BOARDS, Board, BoardError, board
 from fpga.build import Built, build, write
 from fpga.program import program
+from fpga.resource_samples import measure, tools
 from hw.cli import Pe, overrides
+from hw.config import Machine
 from hw.config import machine as machine_of
+from hw.resources import estimate, record, shortage, table_of
 
 __all__ = ["register"]
 
@@ -32,21 +36,56 @@ def _console() -> Console:
 def list_boards(as_json: Json = False) -> None:
     """Boards, their chips, and the machine that is built for each without --machine."""
     rows: list[dict[str, Any]] = [
-        {"board": each.name, "chip": each.chip, "luts": each.luts, "block_rams": each.rams,
-             "dsps": each.dsps, "memory": each.memory, "memory_bytes": each.memory_bytes,
+        {"board": each.name, "chip": each.chip, "luts": each.size.luts,
+             "block_rams": each.size.rams, "dsps": each.size.dsps, "memory": each.memory,
+             "memory_bytes": each.memory_bytes,
              "clock_mhz": each.clock_mhz, "link": f"UART, {each.baud:,} baud",
              "machine": each.machine,
-             "one_bit_products_per_cycle": each.preset().one_bit_products}
+             "one_bit_products_per_cycle": each.preset().one_bit_products,
+             "takes": _takes(each, each.preset())}
             for each in BOARDS.values()]
     if as_json:
         print(json.dumps(rows))
         return
     table = Table("board", "chip", "LUTs", "block RAMs", "DSPs", "memory", "MHz", "link", "machine",
-                  "1-bit products/cycle")
+                  "1-bit products/cycle", "takes LUTs, RAMs, DSPs")
     for row in rows:
         table.add_row(row["board"], row["chip"], f"{row['luts']:,}", str(row["block_rams"]),
                       str(row["dsps"]), row["memory"], f"{row['clock_mhz']:g}", row["link"],
-                      row["machine"], f"{row['one_bit_products_per_cycle']:,}")
+                      row["machine"], f"{row['one_bit_products_per_cycle']:,}",
+                      "{luts:,}, {rams}, {dsps}".format_map(row["takes"]))
+    _console().print(table)
+
+
+def _takes(target: Board, machine: Machine) -> dict[str, Any] | None:
+    said = estimate(target.family, machine)
+    return None if said is None else {
+        **asdict(said.use), "error": round(said.error, 3), "measured": said.measured,
+        "exceeded": shortage(target.size, said.use)}
+
+
+def resources(
+    measure_: Annotated[bool, typer.Option(
+        "--measure", help="Synthesize all machines anew, and print the record for hw/.")] = False,
+    as_json: Json = False,
+) -> None:
+    """The model of what machines take of a chip: the syntheses it is fitted to, and its error for
+    each when that is left out of the fit."""
+    if measure_:
+        print(json.dumps(record(list(measure(_say)), tools()), indent=1))
+        return
+    found = [row for family in ("ecp5", "ice40") for row in table_of(family)]
+    if as_json:
+        print(json.dumps(found))
+        return
+    table = Table("family", "machine", "LUTs", "model", "error", "FF", "model", "RAMs", "model",
+                  "DSPs", "model")
+    for row in found:
+        table.add_row(row["family"], row["machine"], *(
+            f"{value:,}" for value in (row["luts"], row["luts_model"])),
+            "alone" if row["error"] is None else f"{row['error']:+.1%}", *(
+            f"{row[name]:,}" for name in ("ff", "ff_model", "rams", "rams_model", "dsps",
+                                          "dsps_model")))
     _console().print(table)
 
 
@@ -66,7 +105,21 @@ def build_bitstream(
     cache. Exit status 1 if the clock is not reached; the files are written all the same."""
     target = board(name)
     config = machine_of(machine or target.machine, overrides(settings), pe)
+    said = _takes(target, config)
+    if said is None:
+        _say(f"no synthesis of such elements is on record for {target.family}: what it takes is "
+             "not known")
+    else:
+        _say(f"{config.name} takes {said['luts']:,} of {target.size.luts:,} LUTs, {said['rams']} "
+             f"of {target.size.rams} block RAMs, {said['dsps']} of {target.size.dsps} multipliers, "
+             + ("by synthesis" if said["measured"] else
+                f"estimated within {said['error']:.0%}"))
+        if said["exceeded"]:
+            raise BoardError(f"{config.name} does not fit {target.name}: it takes "
+                             f"{', '.join(said['exceeded'])}; take a larger board, or --set fewer "
+                             "rows, cols or k_tile, or smaller depths")
     built = build(target, config, seed=seed, say=_say)
+    built.report["predicted"] = said
     folder = out or Path("build") / target.name
     write(built, folder)
     if as_json:
@@ -90,6 +143,10 @@ def _print(built: Built, folder: Path) -> None:
                   f"{usage['ebr']} of {most['ebr']} block RAMs, {usage['dsp']} of {most['dsp']} "
                   f"DSPs; {report['fmax_mhz']:.1f} MHz, clock {report['clock_mhz']:g} MHz: "
                   f"{'met' if report['met'] else 'NOT MET'}")
+    if said := report["predicted"]:
+        off = said["luts"] / usage["total"] - 1
+        console.print(f"predicted: {said['luts']:,} LUT4s ({off:+.1%}), {said['rams']} block RAMs, "
+                      f"{said['dsps']} DSPs")
     console.print(f"identity {report['identity']}; {report['one_bit_products_per_cycle']:,} 1-bit "
                   f"products a cycle; seconds: " + ", ".join(
                       f"{stage} {seconds:g}" for stage, seconds in report["seconds"].items()))
@@ -108,4 +165,5 @@ def program_board(
 def register(app: typer.Typer) -> None:
     app.command("boards")(list_boards)
     app.command("build")(build_bitstream)
+    app.command("resources")(resources)
     app.command("program")(program_board)

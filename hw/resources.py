@@ -1,10 +1,11 @@
 """What a machine takes of a chip, before anything is built: a model fitted to real syntheses.
 
 LUTs and flip-flops are sums of a machine's features (elements, activations held, lanes filled, ...)
-with coefficients that are least squares over the syntheses in ``results/resources.json``, relative
-to each one's size and none negative. Multipliers are counted, and block RAMs are those that the
-buffers' widths and depths need. ``error`` is the worst that the model is off for a synthesis that
-was left out of the fit.
+with coefficients that are least squares over the syntheses in ``resources.json``, relative to each
+one's size and none negative. Multipliers are counted, and block RAMs are those that the buffers'
+widths and depths need. ``error`` is the worst that the model is off for a synthesis that was left
+out of the fit. Link, memory controller and clock of a board are part of all of them
+(``python -m fpga resources`` synthesizes them anew).
 """
 
 import json
@@ -17,20 +18,38 @@ from typing import Any
 import numpy as np
 from scipy.optimize import nnls
 
-from fpga.boards import BOARDS, Board
 from hw.config import Machine
 
-__all__ = ["RECORD", "Estimate", "Sample", "Use", "estimate", "samples", "shortage"]
+__all__ = ["CHIPS", "RECORD", "Chip", "Estimate", "Sample", "Use", "estimate", "fits", "record",
+           "samples", "shortage", "table_of"]
 
-RECORD = Path(__file__).with_name("results") / "resources.json"
+RECORD = Path(__file__).with_name("resources.json")
 SHAPES = {"ecp5": ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384)),
           "ice40": ((16, 256), (8, 512), (4, 1024), (2, 2048))}  # of a block RAM: bits, words
 FIXED_RAMS = {"ecp5": 3, "ice40": 2}    # of link and counters
 
 
 @dataclass(frozen=True, kw_only=True)
+class Chip:
+    """What a chip has: LUT4s (logic cells on iCE40), block RAMs, multipliers."""
+    family: str
+    luts: int
+    rams: int
+    dsps: int
+
+
+# The LFE5U-12F is sold with the die of the 25F.
+CHIPS: dict[str, Chip] = {
+    "LFE5U-85F": Chip(family="ecp5", luts=83640, rams=208, dsps=156),
+    "LFE5U-45F": Chip(family="ecp5", luts=43848, rams=108, dsps=72),
+    "LFE5U-25F": Chip(family="ecp5", luts=24288, rams=56, dsps=28),
+    "LFE5U-12F": Chip(family="ecp5", luts=24288, rams=56, dsps=28),
+    "iCE40UP5K": Chip(family="ice40", luts=5280, rams=30, dsps=8)}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Use:
-    """LUT4s (logic cells on iCE40), flip-flops, block RAMs, multipliers."""
+    """What a machine takes: LUT4s (logic cells on iCE40), flip-flops, block RAMs, multipliers."""
     luts: int
     ff: int
     rams: int
@@ -39,8 +58,8 @@ class Use:
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """One synthesis: a machine on a board, and what it took."""
-    board: str
+    """One synthesis: a machine on a board with a chip of this family, and what it took."""
+    family: str
     machine: Mapping[str, Any]
     use: Use
 
@@ -113,12 +132,13 @@ class Model:
         scale = values[chosen]
         return nnls(self._matrix[chosen] / scale[:, None], np.ones(len(scale)))[0]
 
-    def errors(self) -> list[float]:
-        """Of LUTs, relative, per sample, each by the fit of the others; those alone of their kind
-        are left out."""
-        found = []
+    def errors(self) -> list[float | None]:
+        """Of LUTs, relative, per sample, each by the fit of the others; None for one that is alone
+        of its kind."""
+        found: list[float | None] = []
         for index, machine in enumerate(self.machines):
             if sum(kind(other) == kind(machine) for other in self.machines) < 2:
+                found.append(None)
                 continue
             chosen = np.arange(len(self.machines)) != index
             said = self._matrix[index] @ self._fit(chosen, self._luts)
@@ -135,34 +155,65 @@ class Model:
 @cache
 def samples() -> tuple[Sample, ...]:
     """The recorded syntheses."""
-    return tuple(Sample(board=entry["board"], machine=entry["machine"], use=Use(**entry["use"]))
+    return tuple(Sample(family=entry["family"], machine=entry["machine"], use=Use(**entry["use"]))
                  for entry in json.loads(RECORD.read_text())["samples"])
 
 
 @cache
 def model(family: str) -> Model:
-    return Model([sample for sample in samples() if BOARDS[sample.board].family == family])
+    return Model([sample for sample in samples() if sample.family == family])
 
 
-def estimate(board: Board, machine: Machine) -> Estimate | None:
-    """What ``machine`` takes on ``board``; None for elements of a kind that no synthesis had."""
-    fitted = model(board.family)
+def estimate(family: str, machine: Machine) -> Estimate | None:
+    """What ``machine`` takes of chips of ``family``; None for elements of a kind that no synthesis
+    had."""
+    fitted = model(family)
     if kind(machine) not in fitted.kinds:
         return None
     known = next((sample.use for sample, other in zip(
         fitted.samples, fitted.machines, strict=True)
         if other.replace(name=machine.name) == machine), None)
-    error = max(map(abs, fitted.errors()))
-    return Estimate(use=known or fitted.use(machine, board.family), error=error,
+    error = max(abs(error) for error in fitted.errors() if error is not None)
+    return Estimate(use=known or fitted.use(machine, family), error=error,
                     measured=known is not None)
 
 
-def shortage(board: Board, use: Use) -> list[str]:
+def shortage(chip: Chip, use: Use) -> list[str]:
     """What of the chip is exceeded, in words."""
     return [f"{wanted:,} {what} of {most:,}" for what, wanted, most in (
-        ("LUT4s" if board.family == "ecp5" else "logic cells", use.luts, board.luts),
-        ("block RAMs", use.rams, board.rams), ("multipliers", use.dsps, board.dsps))
+        ("LUT4s" if chip.family == "ecp5" else "logic cells", use.luts, chip.luts),
+        ("block RAMs", use.rams, chip.rams), ("multipliers", use.dsps, chip.dsps))
         if wanted > most]
+
+
+def fits(machine: Machine) -> dict[str, Any] | None:
+    """What ``machine`` takes of the chips it is written for, and on which it fits; None where
+    nothing is known of such a machine."""
+    families = ("ecp5", "ice40") if machine.fabric == "generic" else (machine.fabric,)
+    found = {}
+    for family in families:
+        if said := estimate(family, machine):
+            found[family] = {
+                **asdict(said.use), "error": round(said.error, 3), "measured": said.measured,
+                "chips": {name: shortage(chip, said.use) for name, chip in CHIPS.items()
+                          if chip.family == family}}
+    return found or None
+
+
+def table_of(family: str) -> list[dict[str, Any]]:
+    """Every synthesis of a family beside what the model says of it; ``error`` is by the fit of the
+    others, None for elements that are alone of their kind."""
+    fitted, rows = model(family), []
+    for sample, machine, error in zip(fitted.samples, fitted.machines, fitted.errors(),
+                                      strict=True):
+        said = fitted.use(machine, family)
+        rows.append({
+            "family": family, "error": error,
+            "machine": f"{kind(machine)}, {machine.rows} x {machine.cols} of {machine.k_tile}",
+            **{name: value for each in asdict(sample.use)
+               for name, value in ((each, getattr(sample.use, each)),
+                                   (f"{each}_model", getattr(said, each)))}})
+    return rows
 
 
 def record(found: Sequence[Sample], tools: Mapping[str, str]) -> dict[str, Any]:
