@@ -19,6 +19,7 @@ import numpy as np
 from scipy.optimize import nnls
 
 from hw.config import Machine
+from hw.decode import TABLE_ROWS, row_bits
 
 __all__ = ["CHIPS", "RECORD", "Chip", "Estimate", "Sample", "Use", "estimate", "fits", "record",
            "samples", "shortage", "table_of"]
@@ -85,7 +86,7 @@ def features(machine: Machine, kinds: Sequence[str]) -> list[float]:
     own = kind(machine)
     width = machine.value_bits if machine.pe == "mac" else 1
     found: list[float] = [1, machine.cols, machine.rows, machine.rows * machine.builders
-                          * machine.act_bits, machine.queue_depth, lanes, lanes * width]
+                          * machine.act_bits, machine.queue_depth > 1, lanes, lanes * width]
     for name in kinds:
         mine = elements if name == own else 0
         found += [mine, mine * machine.k_tile * machine.act_bits * width]
@@ -101,12 +102,14 @@ def blocks(family: str, depth: int, bits: int) -> int:
 def counted(machine: Machine, family: str) -> tuple[int, int]:
     """Block RAMs and multipliers."""
     elements = machine.rows * machine.cols
-    buffers = ((machine.weight_depth, machine.weight_word_bits, 1),
-               (machine.act_depth, machine.act_word_bits, 1),
-               (machine.scale_depth, machine.scale_word_bits, 1),
-               (machine.program_depth, 256, 1),
-               (machine.psum_depth, machine.psum_bits, elements),
-               (machine.out_depth, machine.out_word_bits, machine.rows))
+    buffers: tuple[tuple[int, int, int], ...] = (
+        (machine.weight_depth, machine.weight_word_bits, 1),
+        (machine.act_depth, machine.act_word_bits, 1),
+        (machine.scale_depth, machine.scale_word_bits, 1), (machine.program_depth, 256, 1),
+        (machine.psum_depth, machine.psum_bits, elements),
+        (machine.out_depth, machine.out_word_bits, machine.rows))
+    if machine.decodes and family == "ice40":   # of other chips in distributed RAM
+        buffers += ((TABLE_ROWS, row_bits(machine), machine.cols),)
     rams = FIXED_RAMS[family] + sum(count * blocks(family, depth, bits)
                                     for depth, bits, count in buffers)
     per = (machine.dequant == "dsp") * {"ecp5": 1, "ice40": 2}[family]

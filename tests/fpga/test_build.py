@@ -13,8 +13,9 @@ RECORDS = Path(fpga.__file__).parent / "results"
 
 
 def test_the_small_board_is_as_recorded():
-    """The same cells at the same speed, and the same bytes: the tools are deterministic. After a change of the hardware
-    the record is made again by ``python -m fpga build --board icebreaker`` (report.json)."""
+    """The same cells at the same speed, and the same bytes: the tools are deterministic. After a
+    change of the hardware the record is made again by ``python -m fpga build --board icebreaker``
+    (report.json)."""
     target = board("icebreaker")
     built = build(target, target.preset())
     record = json.loads((RECORDS / "icebreaker.json").read_text())
