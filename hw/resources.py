@@ -85,8 +85,9 @@ def features(machine: Machine, kinds: Sequence[str]) -> list[float]:
     lanes = machine.cols * machine.k_tile * machine.decodes
     own = kind(machine)
     width = machine.value_bits if machine.pe == "mac" else 1
-    found: list[float] = [1, machine.cols, machine.rows, machine.rows * machine.builders
-                          * machine.act_bits, machine.queue_depth > 1, machine.queue_depth, lanes, lanes * width]
+    filled = machine.rows * machine.builders * machine.act_bits
+    found: list[float] = [1, machine.cols, machine.rows, filled, machine.queue_depth > 1,
+                          machine.queue_depth, lanes, lanes * width]
     for name in kinds:
         mine = elements if name == own else 0
         found += [mine, mine * machine.k_tile * machine.act_bits * width]
