@@ -25,17 +25,15 @@ Array = NDArray[np.floating]
 
 def rotate(x: Array, positions: NDArray[np.integer], op: ops.Rotary) -> Array:
     """Rotary ``positions`` [T] for ``x`` [T, heads, head_dim]."""
-    half = op.turned // 2
-    angle = np.multiply.outer(positions, op.base ** (-np.arange(half) / half))[:, None, :]
+    half = len(op.frequencies)
+    turned, kept = x[..., :2 * half], x[..., 2 * half:]
+    angle = np.multiply.outer(positions, op.frequencies)[:, None, :]
     cos, sin = np.cos(angle).astype(x.dtype), np.sin(angle).astype(x.dtype)
-    if op.neighbours:
-        first, second = x[..., 0:op.turned:2], x[..., 1:op.turned:2]
-    else:
-        first, second = x[..., :half], x[..., half:op.turned]
-    both = first * cos - second * sin, first * sin + second * cos
-    turned = (np.stack(both, axis=-1).reshape(*x.shape[:-1], op.turned) if op.neighbours
-              else np.concatenate(both, axis=-1))
-    return np.concatenate([turned, x[..., op.turned:]], axis=-1)
+    axis = -1 if op.neighbours else -2  # of a pair's two
+    pairs = turned.reshape(*x.shape[:-1], *((half, 2) if op.neighbours else (2, half)))
+    first, second = pairs.take(0, axis), pairs.take(1, axis)
+    both = np.stack([first * cos - second * sin, first * sin + second * cos], axis=axis)
+    return np.concatenate([both.reshape(turned.shape), kept], axis=-1)
 
 
 class _Pass:
