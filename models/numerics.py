@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from models.families import ConfigError
+from models.families import ConfigError, shown
 from models.rotary import frequencies, number
 from models.shapes import Transformer
 
@@ -73,7 +73,7 @@ def _activation(family: _Family, config: Mapping[str, Any]) -> str:
     if name not in family.activations:
         raise ConfigError(f"config: {family.activation_key} must be "
                           f"{' or '.join(map(repr, family.activations))}, not "
-                          f"{ascii(name)[:80]}: no other is implemented")
+                          f"{shown(name)}: no other is implemented")
     return _FUNCTIONS[name]
 
 
@@ -83,7 +83,7 @@ def _window(config: Mapping[str, Any]) -> int:
     value = config["sliding_window"]
     if type(value) is not int or value < 1:
         raise ConfigError(f"config: sliding_window must be a positive integer, not "
-                          f"{ascii(value)[:80]}")
+                          f"{shown(value)}")
     return value
 
 
@@ -94,7 +94,7 @@ def numerics(model: Transformer, config: Mapping[str, Any]) -> Numerics:
     for key, expected in (family.fixed or {}).items():
         if config.get(key, expected) != expected:
             raise ConfigError(f"config: {key} must be {expected!r}, not "
-                              f"{ascii(config[key])[:80]}: no other is implemented")
+                              f"{shown(config[key])}: no other is implemented")
     return Numerics(
         activation=_activation(family, config),
         eps=number(config, family.eps_key, family.eps, 0, 1),

@@ -30,6 +30,11 @@ class LinearShape:
     transposed: bool = False
 
     @property
+    def stored(self) -> tuple[int, ...]:
+        """Shape of the tensor, but of a patch's projection."""
+        return (self.k, self.n) if self.transposed else (self.n, self.k)
+
+    @property
     def bias_tensor(self) -> str | None:
         return f"{self.name}.bias" if self.bias else None
 
