@@ -66,9 +66,9 @@ def _linear(shape: LinearShape, tokens: int) -> LinearOp:
 
 
 class _Costs:
-    def __init__(self, model: Transformer, source: nx.DiGraph, tokens: int):
+    def __init__(self, model: Transformer, source: nx.DiGraph, tokens: int, least: int):
         self.model, self.source, self.tokens = model, source, tokens
-        self.shares = model.expert_tokens(tokens)
+        self.shares = [max(share, least) for share in model.expert_tokens(tokens)]
         self.counts: dict[str, int] = {}  # of tokens, by operator
 
     def op(self, name: str) -> ops.Operator:
@@ -109,14 +109,14 @@ class _Costs:
             yield name
 
 
-def dataflow(model: Transformer, config: Mapping[str, Any], tokens: int, context: int = 0
-             ) -> nx.DiGraph:
+def dataflow(model: Transformer, config: Mapping[str, Any], tokens: int, context: int = 0,
+             every_expert: bool = False) -> nx.DiGraph:
     """The graph of one sequence of ``tokens`` (of one image, if that is what comes in), after
     ``context`` others whose keys and values are kept.
 
     Every linear layer is in it, in order of execution, the pooler on the host, but those of experts
-    that see no token."""
-    costs = _Costs(model, operators(model, config, NO_CONSTANTS), tokens)
+    that see no token; with ``every_expert`` each sees one at least. Tokens are spread evenly."""
+    costs = _Costs(model, operators(model, config, NO_CONSTANTS), tokens, int(every_expert))
     graph = nx.DiGraph()
     for name, op in costs.source.nodes(data="op"):
         count = costs.counts[name] = costs.count(op)

@@ -29,7 +29,7 @@ def run(program: Program, session: Session) -> Program:
     tokens = launch_tokens(checkpoint.model, program.options.tokens, checkpoint.path.name)
     return replace(
         program, options=replace(program.options, tokens=tokens),
-        graph=dataflow(checkpoint.model, checkpoint.config, tokens),
+        graph=dataflow(checkpoint.model, checkpoint.config, tokens, every_expert=True),
         model=Model(architecture=checkpoint.architecture, checkpoint=checkpoint.path.name,
                     sha256=checkpoint.digest()))
 
