@@ -21,6 +21,7 @@ from compiler.safetensors_file import (
 from compiler.shards import INDEX, ShardedFile
 from models.arithmetic import weight_of
 from models.host import HostTensor
+from models.name_map import read_name_map
 from models.shapes import LinearShape, Transformer
 
 MAX_CONFIG = 1 << 20  # bytes
@@ -207,9 +208,16 @@ def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
     return parse_json_object(raw, str(path))
 
 
+def _name_map(path: Path) -> dict[str, Any]:
+    try:
+        return read_name_map(path)
+    except ValueError as error:
+        raise CheckpointError(str(error)) from None
+
+
 def open_checkpoint(path: str | os.PathLike[str],
-                    config: str | os.PathLike[str] | Mapping[str, Any] | None = None
-                    ) -> Checkpoint | GgufCheckpoint:
+                    config: str | os.PathLike[str] | Mapping[str, Any] | None = None,
+                    names: Path | None = None) -> Checkpoint | GgufCheckpoint:
     """Open a checkpoint and check every tensor's name, shape and type.
 
     Parameters
@@ -218,6 +226,7 @@ def open_checkpoint(path: str | os.PathLike[str],
         ``model.safetensors.index.json``, or a ``.gguf`` file
     config : ``config.json``, or its contents; the one beside the file if not given. A ``.gguf``
         file has its own.
+    names : a TOML file of :mod:`models.name_map`, for a checkpoint with other names than its family
 
     Raises :class:`CheckpointError` for a file or configuration that cannot be read, an unknown
     architecture, and a tensor that is missing, unknown, or of another shape or type. Whether the
@@ -228,9 +237,13 @@ def open_checkpoint(path: str | os.PathLike[str],
         path = path / (INDEX if (path / INDEX).exists() else "model.safetensors")
     size_of_file(path)
     if path.suffix == ".gguf":
+        if names is not None:
+            raise CheckpointError(f"{path} has the names of its format: leave out {names}")
         return GgufCheckpoint(path)
     if not isinstance(config, Mapping):
         config = read_config(path.with_name("config.json") if config is None else config)
+    if names is not None:
+        config = {**config, **_name_map(names)}
     file = (ShardedFile if path.suffix == ".json" else SafetensorsFile)(path)
     try:
         return Checkpoint(file, config)

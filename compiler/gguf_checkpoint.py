@@ -12,7 +12,7 @@ import numpy as np
 from compiler.gguf_file import GgufFile
 from compiler.layouts.gguf import read_gguf
 from compiler.layouts.native import NativeMatrix
-from compiler.names import architecture
+from compiler.names import Architecture, architecture
 from compiler.safetensors_file import CheckpointError, show
 from models.host import HostTensor
 from models.shapes import LinearShape, Transformer
@@ -54,7 +54,7 @@ class GgufCheckpoint:
             self.linears: tuple[LinearShape, ...] = found.linears
             self.host: tuple[HostTensor, ...] = found.host
             self._shapes = found.shapes
-            self._check()
+            self._check(found)
         except BaseException:
             self.close()
             raise
@@ -127,9 +127,9 @@ class GgufCheckpoint:
             return None
         return {"rope_type": kind, "factor": self._file.metadata.get("llama.rope.scaling.factor")}
 
-    def _check(self) -> None:
+    def _check(self, found: Architecture) -> None:
         for name in self._file.names:
-            if name not in self._shapes and name != _ROPE_FACTORS:
+            if name not in self._shapes and not found.buffers.fullmatch(name):
                 close = difflib.get_close_matches(name, self._shapes, n=1, cutoff=0)
                 raise CheckpointError(f"{self.path}: tensor {show(name)} is unknown in a llama "
                                       f"model; the closest known name is {show(close[0])}")

@@ -5,6 +5,7 @@ The family is named by ``config.json`` (``architectures``, ``model_type``), and
 one of a linear layer (``y = x @ weight.T + bias``, a matrix for the array), or one of the host's.
 Canonical names are those of :class:`models.shapes.Names`, whatever the checkpoint puts before them.
 """
+import fnmatch
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
@@ -19,13 +20,6 @@ from models.wiring import operators
 
 __all__ = ["Architecture", "architecture", "canonical"]
 
-# Tensors without weights, which some versions of the libraries store.
-_BUFFERS = {
-    "bert": r"embeddings\.(position_ids|token_type_ids)",
-    "gpt2": r"transformer\.h\.\d+\.attn\.(bias|masked_bias)",
-    "vit": r"vit\.embeddings\.mask_token",
-}
-_ROTARY = r"model\.(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq"
 _TASKS = r"(cls|score|classifier|qa_outputs)\..+"  # heads that are not run
 
 
@@ -78,15 +72,13 @@ def architecture(config: Mapping[str, Any], present: Collection[str] = ()) -> Ar
     return Architecture(
         model=model, linears=linears, host=host, shapes=shapes,
         heads=re.compile("|".join(_heads(model)) or "(?!)"),
-        buffers=re.compile(_BUFFERS.get(model.family, _ROTARY)))
+        buffers=re.compile("|".join(map(fnmatch.translate, model.names.unused)) or "(?!)"))
 
 
 def _heads(model: Transformer) -> list[str]:
     found = [] if model.outputs else [_TASKS]
     if model.tied or model.causal and not model.outputs:
         found.append(rf"{re.escape(model.names.head)}\.(weight|bias)")
-    if model.family == "vit":
-        found.append(r"vit\.pooler\..+")
     return found
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from models import names
+from models.name_map import changed
 from models.shapes import Names, Transformer
 
 __all__ = ["EXAMPLES", "FAMILIES", "ConfigError", "read_config", "shown", "transformer"]
@@ -224,13 +225,19 @@ def _family(config: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _own_names(known: Names, config: Mapping[str, Any]) -> Names:
-    """``known``, or the names that ``config`` has under ``tensor_names``."""
-    kind = config.get("tensor_names")
-    if kind is None:
+    """``known``, or the names that ``config`` has under ``tensor_names``: ``"gguf"``, or fields of
+    :class:`Names`."""
+    given = config.get("tensor_names")
+    if given is None:
         return known
-    if kind == "gguf":
+    if given == "gguf":
         return names.GGUF
-    raise ConfigError(f"config: tensor_names must be 'gguf', not {shown(kind)}")
+    if not isinstance(given, dict):
+        raise ConfigError(f"config: tensor_names must be 'gguf' or an object, not {shown(given)}")
+    try:
+        return changed(known, given)
+    except ValueError as error:
+        raise ConfigError(f"names: {error}") from None
 
 
 def transformer(config: Mapping[str, Any]) -> Transformer:
@@ -241,4 +248,7 @@ def transformer(config: Mapping[str, Any]) -> Transformer:
     """
     family, class_name = _family(config)
     model = _READERS[family](_Fields(config), family, class_name)
-    return replace(model, names=_own_names(model.names, config))
+    model = replace(model, names=_own_names(model.names, config))
+    if len(model.names.inner) > 1 + model.gated:
+        raise ConfigError(f"names: inner must be 1 name in a {family} model, which has no gate")
+    return model
