@@ -15,14 +15,17 @@ __all__ = ["map_checkpoint"]
 
 
 def map_checkpoint(checkpoint: Path, out: Path, machine: Machine, options: Options, *,
-                   config: Path | None = None, track: Track = lambda items, label: items,
-                   after: Callable[[str, Program], None] = lambda name, program: None) -> Program:
+                   config: Path | None = None, names: Path | None = None,
+                   track: Track = lambda items, label: items,
+                   after: Callable[[str, Program], None] = lambda name, program: None
+                   ) -> Program:
     """Map every linear layer of ``checkpoint`` and write ``out``, whole or not at all.
 
-    ``track`` shows progress over layers; ``after`` is called with each pass's name and result.
-    Raises ``ValueError`` or ``OSError``, of the kinds that the parts name, with a line for people.
+    ``names`` is a file of :mod:`models.name_map`. ``track`` shows progress over layers; ``after``
+    is called with each pass's name and result. Raises ``ValueError`` or ``OSError``, of the kinds
+    that the parts name, with a line for people.
     """
-    with open_checkpoint(checkpoint, config) as opened, staged(out) as folder:
+    with open_checkpoint(checkpoint, config, names) as opened, staged(out) as folder:
         session = Session(checkpoint=opened, folder=folder, track=track)
         program = run_passes(Program(machine=machine, options=options), session, after)
         write_description(program, folder)

@@ -5,12 +5,15 @@ Examples are in ``models/configs``; their names stand for their paths.
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from models import names
+from models.name_map import changed
 from models.shapes import Names, Transformer
 
-__all__ = ["EXAMPLES", "FAMILIES", "ConfigError", "read_config", "transformer"]
+__all__ = ["EXAMPLES", "FAMILIES", "ConfigError", "read_config", "shown", "transformer"]
 
 CONFIGS = Path(__file__).with_name("configs")
 EXAMPLES = tuple(sorted(path.stem for path in CONFIGS.glob("*.json")))
@@ -43,6 +46,14 @@ def read_config(spec: str) -> dict[str, Any]:
     return found
 
 
+def shown(value: object) -> str:
+    """``value`` in ASCII, at most 80 characters."""
+    try:
+        return ascii(value)[:80]
+    except (RecursionError, ValueError):  # an integer of too many digits, or deep nesting
+        return f"<{type(value).__name__}>"
+
+
 class _Fields:
     """Checked fields of one configuration."""
 
@@ -57,7 +68,7 @@ class _Fields:
             value = default
         if type(value) is not int or not 1 <= value <= most:
             raise ConfigError(f"config: {key} must be an integer from 1 to {most}, not "
-                              f"{ascii(value)[:80]}")
+                              f"{shown(value)}")
         return value
 
     def flag(self, key: str, default: bool = False) -> bool:
@@ -65,7 +76,7 @@ class _Fields:
         if value is None:
             return default
         if type(value) is not bool:
-            raise ConfigError(f"config: {key} must be true or false, not {ascii(value)[:80]}")
+            raise ConfigError(f"config: {key} must be true or false, not {shown(value)}")
         return value
 
     def must(self, key: str, *known: Any) -> None:
@@ -73,7 +84,7 @@ class _Fields:
         value = self.config.get(key)
         if value is not None and value not in known:
             raise ConfigError(f"config: {key} must be {' or '.join(map(repr, known))}, not "
-                              f"{ascii(value)[:80]}")
+                              f"{shown(value)}")
 
     def sizes(self, hidden: str = "hidden_size", ffn: str = "intermediate_size",
               layers: str = "num_hidden_layers", heads: str = "num_attention_heads"
@@ -92,106 +103,79 @@ class _Fields:
         return found | ({"ffn": self.size(ffn)} if ffn else {})
 
 
+def _head(class_name: str, outputs: int) -> int:
+    """Outputs of a language model's head; 0 for a model without it, or with one of its own."""
+    return outputs if class_name.endswith(("ForCausalLM", "LMHeadModel")) or not class_name else 0
+
+
 def _bert(fields: _Fields, family: str, class_name: str) -> Transformer:
-    attention = "attention.self"
-    names = Names(
-        embedding="embeddings", embedding_norm="embeddings.LayerNorm", layer="encoder.layer.{}",
-        qkv=tuple(f"{attention}.{part}" for part in ("query", "key", "value")),
-        attention="attention", output="attention.output.dense", residual="attention.residual",
-        inner=("intermediate.dense",), down="output.dense",
-        norms=("attention.output.LayerNorm", "output.LayerNorm"))
     positions = fields.size("max_position_embeddings")
     return Transformer(
-        family=family, names=names, **fields.sizes(), vocabulary=fields.size("vocab_size"),
-        norm_first=False, positions=positions,
-        table_rows=positions + fields.size("type_vocab_size"),
+        family=family, names=names.BERT, **fields.sizes(), vocabulary=fields.size("vocab_size"),
+        norm_first=False, causal=False, positions=positions, position_rows=positions,
+        segment_rows=fields.size("type_vocab_size"),
         pooler=class_name not in ("BertForMaskedLM", "BertForTokenClassification",
                                   "BertForQuestionAnswering"))
 
 
-def _llama_names(**changes: Any) -> Names:
-    return Names(**{
-        "embedding": "model.embed_tokens", "layer": "model.layers.{}",
-        "qkv": tuple(f"self_attn.{part}_proj" for part in "qkv"), "attention": "self_attn",
-        "output": "self_attn.o_proj", "inner": ("mlp.gate_proj", "mlp.up_proj"),
-        "down": "mlp.down_proj", "norms": ("input_layernorm", "post_attention_layernorm"),
-        "final_norm": "model.norm", **changes})
+_LLAMA_NAMES = {"mixtral": names.MIXTRAL, "phi3": names.PHI3, "bitnet": names.BITNET}
 
 
 def _llama(fields: _Fields, family: str, class_name: str) -> Transformer:
-    names, extra = _llama_names(), dict[str, Any]()
+    extra = dict[str, Any]()
     bias = fields.flag("attention_bias")
     if family == "mixtral":
-        names = _llama_names(expert="block_sparse_moe.experts.{}.", inner=("w1", "w3"), down="w2")
         extra = {"experts": fields.size("num_local_experts", most=MOST_LAYERS),
                  "chosen": fields.size("num_experts_per_tok", most=MOST_LAYERS)}
         if extra["chosen"] > extra["experts"]:
             raise ConfigError(f"config: num_experts_per_tok must be at most num_local_experts "
                               f"{extra['experts']}, not {extra['chosen']}")
-    if family == "phi3":
-        names = _llama_names(qkv=("self_attn.qkv_proj",), inner=("mlp.gate_up_proj",))
     vocabulary = fields.size("vocab_size")
     return Transformer(
-        family=family, names=names, **fields.sizes(), **extra, vocabulary=vocabulary,
-        outputs=vocabulary, tied=fields.flag("tie_word_embeddings", family == "bitnet"),
-        positions=fields.size("max_position_embeddings", MOST),
+        family=family, names=_LLAMA_NAMES.get(family, names.LLAMA), **fields.sizes(), **extra,
+        vocabulary=vocabulary, outputs=_head(class_name, vocabulary),
+        tied=fields.flag("tie_word_embeddings", family == "bitnet"),
+        positions=fields.size("max_position_embeddings"),
         gated=True, rotary=True, norm_vectors=1,
         sub_norms=family == "bitnet", qkv_bias=bias or family == "qwen2", output_bias=bias,
         ffn_bias=fields.flag("mlp_bias"))
 
 
 def _phi(fields: _Fields, family: str, class_name: str) -> Transformer:
-    names = _llama_names(output="self_attn.dense", inner=("mlp.fc1",), down="mlp.fc2",
-                         norms=("input_layernorm",), final_norm="model.final_layernorm")
     fields.must("qk_layernorm", False)
     vocabulary = fields.size("vocab_size")
     return Transformer(
-        family=family, names=names, **fields.sizes(), vocabulary=vocabulary, outputs=vocabulary,
-        tied=fields.flag("tie_word_embeddings"),
-        positions=fields.size("max_position_embeddings", MOST),
+        family=family, names=names.PHI, **fields.sizes(), vocabulary=vocabulary,
+        outputs=_head(class_name, vocabulary), tied=fields.flag("tie_word_embeddings"),
+        positions=fields.size("max_position_embeddings"),
         rotary=True, head_bias=True)
 
 
 def _gpt2(fields: _Fields, family: str, class_name: str) -> Transformer:
-    names = Names(
-        embedding="transformer.wte", layer="transformer.h.{}", qkv=("attn.c_attn",),
-        attention="attn", output="attn.c_proj", inner=("mlp.c_fc",), down="mlp.c_proj",
-        norms=("ln_1", "ln_2"), final_norm="transformer.ln_f")
     sizes = fields.sizes("n_embd", "", "n_layer", "n_head")
     vocabulary, positions = fields.size("vocab_size"), fields.size("n_positions")
     return Transformer(
-        family=family, names=names, **sizes, ffn=fields.size("n_inner", 4 * sizes["hidden"]),
-        vocabulary=vocabulary, outputs=vocabulary, tied=fields.flag("tie_word_embeddings", True),
-        table_rows=positions, positions=positions)
+        family=family, names=names.GPT2, **sizes, ffn=fields.size("n_inner", 4 * sizes["hidden"]),
+        vocabulary=vocabulary, outputs=_head(class_name, vocabulary),
+        tied=fields.flag("tie_word_embeddings", True),
+        position_rows=positions, positions=positions)
 
 
 def _opt(fields: _Fields, family: str, class_name: str) -> Transformer:
-    names = Names(
-        embedding="model.decoder.embed_tokens", layer="model.decoder.layers.{}",
-        qkv=tuple(f"self_attn.{part}_proj" for part in "qkv"), attention="self_attn",
-        output="self_attn.out_proj", inner=("fc1",), down="fc2",
-        norms=("self_attn_layer_norm", "final_layer_norm"),
-        final_norm="model.decoder.final_layer_norm")
     sizes, bias = fields.sizes(ffn="ffn_dim"), fields.flag("enable_bias", True)
     fields.must("word_embed_proj_dim", sizes["hidden"])
     fields.must("do_layer_norm_before", True)
     vocabulary = fields.size("vocab_size")
     positions = fields.size("max_position_embeddings", 2048)
     return Transformer(
-        family=family, names=names, **sizes, vocabulary=vocabulary, outputs=vocabulary,
+        family=family, names=names.OPT, **sizes, vocabulary=vocabulary,
+        outputs=_head(class_name, vocabulary),
         tied=fields.flag("tie_word_embeddings", True),
-        table_rows=positions + 2,  # positions start at 2
+        position_rows=positions + 2,  # positions start at 2
         positions=positions, qkv_bias=bias, output_bias=bias, ffn_bias=bias)
 
 
 def _vit(fields: _Fields, family: str, class_name: str) -> Transformer:
-    names = Names(
-        embedding="vit.embeddings", patches="vit.embeddings.patch_embeddings.projection",
-        layer="vit.encoder.layer.{}",
-        qkv=tuple(f"attention.attention.{part}" for part in ("query", "key", "value")),
-        attention="attention", output="attention.output.dense", inner=("intermediate.dense",),
-        down="output.dense", norms=("layernorm_before", "layernorm_after"),
-        final_norm="vit.layernorm", head="classifier")
     side, patch = fields.size("image_size"), fields.size("patch_size")
     if side % patch:
         raise ConfigError(f"config: patch_size must divide image_size {side}, not {patch}")
@@ -199,11 +183,11 @@ def _vit(fields: _Fields, family: str, class_name: str) -> Transformer:
     count = len(labels) if isinstance(labels, dict) else None
     patches = (side // patch) ** 2
     return Transformer(
-        family=family, names=names, **fields.sizes(), vocabulary=0,
-        outputs=fields.size("num_labels", count), head_bias=True, patches=patches,
+        family=family, names=names.VIT, **fields.sizes(), vocabulary=0, causal=False,
+        outputs=0 if class_name == "ViTModel" else fields.size("num_labels", count),
+        head_bias=True, patches=patches,
         patch=patch * patch * fields.size("num_channels"), positions=patches + 1,
-        table_rows=patches + 2,  # positions, and the class token itself
-        qkv_bias=fields.flag("qkv_bias", True))
+        position_rows=patches + 1, qkv_bias=fields.flag("qkv_bias", True))
 
 
 Reader = Callable[[_Fields, str, str], Transformer]
@@ -223,15 +207,37 @@ _SUFFIXES = ("Model", "LMHeadModel", "ForCausalLM", "ForMaskedLM", "ForPreTraini
 def _family(config: Mapping[str, Any]) -> tuple[str, str]:
     """Family and class name; either ``model_type`` or ``architectures`` names the family."""
     kind, classes = config.get("model_type"), config.get("architectures")
-    name = classes[0] if isinstance(classes, list) and len(classes) == 1 else ""
-    by_class = next((_CLASSES[name.removesuffix(suffix)] for suffix in _SUFFIXES
-                     if isinstance(name, str) and name.removesuffix(suffix) in _CLASSES), None)
-    family = by_class if kind is None else kind
-    if family not in FAMILIES or by_class not in (None, family):
-        raise ConfigError(f"config: architectures {ascii(classes)[:80]}, model_type "
-                          f"{ascii(kind)[:80]} is no known model; known are "
-                          f"{', '.join(FAMILIES)}")
+    known = f"known are {', '.join(FAMILIES)}"
+    if classes is None:
+        if kind not in FAMILIES:
+            raise ConfigError(f"config: model_type {shown(kind)}, without architectures, is no "
+                              f"known model; {known}")
+        return kind, ""
+    name = classes[0] if isinstance(classes, list) and len(classes) == 1 else None
+    family = next((_CLASSES[name.removesuffix(suffix)] for suffix in _SUFFIXES
+                   if isinstance(name, str) and name.removesuffix(suffix) in _CLASSES), None)
+    if name is None or family is None:
+        raise ConfigError(f"config: architectures {shown(classes)} is no known model; {known}")
+    if kind not in (None, family):
+        raise ConfigError(f"config: model_type must be {family!r} for {name}, not {shown(kind)}; "
+                          f"{known}")
     return family, name
+
+
+def _own_names(known: Names, config: Mapping[str, Any]) -> Names:
+    """``known``, or the names that ``config`` has under ``tensor_names``: ``"gguf"``, or fields of
+    :class:`Names`."""
+    given = config.get("tensor_names")
+    if given is None:
+        return known
+    if given == "gguf":
+        return names.GGUF
+    if not isinstance(given, dict):
+        raise ConfigError(f"config: tensor_names must be 'gguf' or an object, not {shown(given)}")
+    try:
+        return changed(known, given)
+    except ValueError as error:
+        raise ConfigError(f"names: {error}") from None
 
 
 def transformer(config: Mapping[str, Any]) -> Transformer:
@@ -241,4 +247,8 @@ def transformer(config: Mapping[str, Any]) -> Transformer:
     a value that is missing or out of range.
     """
     family, class_name = _family(config)
-    return _READERS[family](_Fields(config), family, class_name)
+    model = _READERS[family](_Fields(config), family, class_name)
+    model = replace(model, names=_own_names(model.names, config))
+    if len(model.names.inner) > 1 + model.gated:
+        raise ConfigError(f"names: inner must be 1 name in a {family} model, which has no gate")
+    return model
