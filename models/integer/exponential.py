@@ -1,10 +1,10 @@
 """``exp(-t)`` and the quotients made of it, in integers.
 
-As in I-BERT (arXiv 2101.01321, algorithm 2) the exponent is split into a whole number of halvings and
-a rest, whose exponential is a polynomial. Here the base is 2, as in I-ViT (arXiv 2207.01405), so that
-the rest is the low bits of one product, and the polynomial is cubic and exact at both ends, so that
-the function is continuous and never rises. Greatest error 8.3e-5, where I-BERT's square has 2.1e-3
-and I-ViT's straight line 4.4e-2 (``python -m models.integer``).
+As in I-BERT (arXiv 2101.01321, algorithm 2) the exponent is split into a whole number of halvings
+and a rest, whose exponential is a polynomial. Here the base is 2, as in I-ViT (arXiv 2207.01405),
+so that the rest is the low bits of one product, and the polynomial is cubic and exact at both ends,
+so that the function is continuous and never rises. Greatest error 8.3e-5, where I-BERT's square has
+2.1e-3 and I-ViT's straight line 4.4e-2 (``python -m models.integer``).
 """
 
 from models.integer.fixed import Dyadic, Int, bit_length, fits, round_half_up
@@ -15,7 +15,8 @@ FRACTION = 16                       # of t
 T_BITS = 20                         # t is below 16
 ONE = 1 << 20                       # 1.0 among the results
 LOG2_E = Dyadic(1512775, 20)
-# 2**-f for 0 <= f <= 1: interpolated at 0, 1 and the zeros between of a stretched Chebyshev polynomial.
+# 2**-f for 0 <= f <= 1, interpolated at the zeros of a Chebyshev polynomial stretched to reach the
+# ends.
 CUBIC = (ONE, -725225, 242381, -41444)
 assert sum(CUBIC) == ONE // 2
 

@@ -39,8 +39,8 @@ def _gain(weight: Array, bias: Array | None) -> norms.Gain:
 
 @dataclass(frozen=True)
 class Integer:
-    """Functions of a transformer in integers alone, but for entry and exit; every row (last axis) is
-    on its own.
+    """Functions of a transformer in integers alone, but for entry and exit; every row (last axis)
+    is on its own.
 
     On entry a row becomes codes of ``bits`` bits (8 to 16) with a power-of-two step, the least that
     holds the row (:func:`models.integer.fixed.fixed_point`); for softmax, the distance to the row's
@@ -55,9 +55,9 @@ class Integer:
             raise ValueError(f"bits must be 8 to 16, not {self.bits!r}")
 
     def softmax(self, x: Array) -> Array:
-        """Along the last axis; ``-inf`` gives exactly 0, and a row of nothing else zeros. With ``p``
-        the exact weight, ``top`` the row's greatest and ``d = 2**(3 - bits)``, the error is at most
-        ``(exp(2 * d) - 1 + 2.8e-4 + n * top / 2**20) * p + 2**-14.9 * top``."""
+        """Along the last axis; ``-inf`` gives exactly 0, and a row of nothing else zeros. With
+        ``p`` the exact weight, ``top`` the row's greatest and ``d = 2**(3 - bits)``, the error is
+        at most ``(exp(2 * d) - 1 + 2.8e-4 + n * top / 2**20) * p + 2**-14.9 * top``."""
         wide = np.asarray(x, dtype=np.float64)
         if not wide.ndim or not 1 <= wide.shape[-1] <= MOST:
             raise ValueError(f"a row must have 1 to {MOST} scores, not {wide.shape[-1:]}")

@@ -55,8 +55,8 @@ class Epsilon:
 
 @dataclass(frozen=True)
 class Gain:
-    """``weight`` [n], signed 16 bits with ``fraction`` bits after the point, and ``bias`` [n], signed
-    41 bits with ``fraction + 16``, or None."""
+    """``weight`` [n], signed 16 bits with ``fraction`` bits after the point, and ``bias`` [n],
+    signed 41 bits with ``fraction + 16``, or None."""
     weight: Int
     fraction: int
     bias: Int | None = None
@@ -71,7 +71,8 @@ class Gain:
 
 
 def normalize(c: Int, v: Int) -> Int:
-    """``c / sqrt(v)`` with 16 bits after the point, signed 25 bits (up to 128.0); 0 where ``v`` is 0.
+    """``c / sqrt(v)`` with 16 bits after the point, signed 25 bits (up to 128.0); 0 where ``v`` is
+    0.
 
     ``c`` [..., n] is signed 32 bits, ``v`` [..., 1] has 61 bits and ``c**2 <= n * v``, ``n`` up to
     2**14. The error is at most ``2**-19.4 * |y| + 2**-17``. Widths: ``v`` shifted 62 bits, root

@@ -14,8 +14,8 @@ MOST = 1 << 19                      # entries of a row
 
 def distances(scores: Int, scale: Dyadic) -> Int:
     """How far each int32 score (value ``score * scale``) is below the greatest of its row: unsigned
-    16 bits, 12 of them after the point, what is beyond saturated. ``scale`` is below ``2**4`` and has
-    a multiplier of up to 16 bits. Widths: difference 32 bits, product 48."""
+    16 bits, 12 of them after the point, what is beyond saturated. ``scale`` is below ``2**4`` and
+    has a multiplier of up to 16 bits. Widths: difference 32 bits, product 48."""
     if not -WHOLE <= scale.shift - scale.multiplier.bit_length():
         raise ValueError(f"scale must be below 2**{WHOLE}, not {scale}")
     below = fits("score", scores, 32, True).max(axis=-1, keepdims=True) - scores
@@ -37,10 +37,10 @@ def softmax(distance: Int, bits: int = DISTANCE_BITS) -> tuple[Int, Int]:
     Returns ``code`` [..., n] from 0 to 2**15 and ``shift`` [..., 1], 15 to 34: a weight is
     ``code / 2**shift``. Greatest code of a row: at least 2**14.
 
-    With ``p`` the exact weight for these distances and ``top`` the greatest of its row, the error is
-    at most ``(2.7e-4 + n * top / 2**20) * p + (2**-15 + 2**-20) * top``; ``n * top`` is 1 for equal
-    scores and counts the exponentials that were rounded. Widths: exponentials 21 bits, their sum 40,
-    reciprocal 21, product 42.
+    With ``p`` the exact weight for these distances and ``top`` the greatest of its row, the error
+    is at most ``(2.7e-4 + n * top / 2**20) * p + (2**-15 + 2**-20) * top``; ``n * top`` is 1 for
+    equal scores and counts the exponentials that were rounded. Widths: exponentials 21 bits, their
+    sum 40, reciprocal 21, product 42.
     """
     fits("distance", distance, bits)
     e = exponential(distance << 16 + WHOLE - bits)

@@ -86,7 +86,8 @@ def test_every_distance_beside_the_greatest():
     code, shift = softmax(np.stack([0 * d, d], axis=-1))
     exact = exact_softmax(np.stack([0 * d, -d / 4096], axis=-1))
     top = exact.max(axis=-1, keepdims=True)
-    assert (np.abs(code / 2.0 ** shift - exact) <= 2.7e-4 * exact + top * (2.0 ** -15 + 2.0 ** -20)).all()
+    assert (np.abs(code / 2.0 ** shift - exact)
+            <= 2.7e-4 * exact + top * (2.0 ** -15 + 2.0 ** -20)).all()
     assert code[-1].tolist() == [1 << 15, 0] and code[0].tolist() == [1 << 15, 1 << 15]
     assert shift[0] == 16 and shift[-1] == 15
 
