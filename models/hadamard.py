@@ -2,8 +2,9 @@
 
 With ``Q`` orthogonal, ``(x Q) (W Q).T = x W.T``: weights are rotated once, offline, and activations
 when the layer runs, before they are quantized (QuaRot, arXiv 2404.00456; BitNet v2, arXiv
-2504.18415). ``Q = H / sqrt(n)`` where ``H`` holds only +1 and -1, so that the online part is sums
-and differences: ``n log2(n / m) + n m`` of them with the orders below.
+2504.18415). ``Q = D H / sqrt(n)`` where ``H`` holds only +1 and -1, so that the online part is sums
+and differences: ``n log2(n / m) + n m`` of them with the orders below. The diagonal ``D`` of signs
+keeps features' common mean from gathering in the first rotated one.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -16,7 +17,7 @@ from models.arithmetic import Arithmetic, AttentionCache, weight_of
 from models.shapes import LinearShape
 
 __all__ = ["RotatedArithmetic", "base_order", "hadamard", "rotate", "rotate_weight",
-           "rotated_tensors"]
+           "rotated_tensors", "signs"]
 
 Array = NDArray[np.floating]
 MOST_BASE = 256
@@ -80,11 +81,18 @@ def hadamard(n: int) -> NDArray[np.int8]:
     return found
 
 
+def signs(n: int) -> NDArray[np.int8]:
+    """``D``: the first ``n`` signs of Rudin and Shapiro's sequence, -1 where a number in binary has
+    an odd count of neighbouring ones. Its Walsh spectrum is flat."""
+    k = np.arange(n)
+    return (1 - 2 * (np.bitwise_count(k & k >> 1) & 1)).astype(np.int8)
+
+
 def rotate(x: Array) -> Array:
-    """``x @ H / sqrt(n)`` along the last axis, in the dtype of ``x``, by the fast transform."""
+    """``x @ Q`` along the last axis, in the dtype of ``x``, by the fast transform."""
     n = x.shape[-1]
     m = base_order(n)
-    y = x.reshape(-1, m, n // m)
+    y = (x * signs(n).astype(x.dtype)).reshape(-1, m, n // m)
     if m > 1:
         y = np.matmul(_base(m).T.astype(x.dtype), y)
     width = 1

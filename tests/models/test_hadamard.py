@@ -13,6 +13,7 @@ from models.hadamard import (
     rotate,
     rotate_weight,
     rotated_tensors,
+    signs,
 )
 from models.integer import INTEGER
 from models.network import Network
@@ -40,12 +41,21 @@ def test_orders_that_are_not_known(n):
 @pytest.mark.parametrize("n", [1, 2, 12, 64, 384, 576, 896])
 def test_fast_transform_is_the_matrix(n):
     x = np.random.default_rng(seed=1).normal(size=(2, 3, n))
-    q = hadamard(n) / np.sqrt(n)
+    q = signs(n)[:, None] * hadamard(n) / np.sqrt(n)
     np.testing.assert_allclose(rotate(x), x @ q, atol=1e-12)
     np.testing.assert_allclose(rotate_weight(x[0]), x[0] @ q, atol=1e-12)
     single = rotate(x.astype(np.float32))
     assert single.dtype == np.float32 and rotate_weight(single[0]).dtype == np.float32
     np.testing.assert_allclose(single, x @ q, atol=1e-5)
+
+
+def test_a_common_mean_is_spread_evenly():
+    """The signs: 1, -1 for every pair of neighbouring ones."""
+    assert signs(16).tolist() == [(-1) ** sum(a == b == "1" for a, b in zip(
+        f"{k:b}", f"{k:b}"[1:], strict=False)) for k in range(16)]
+    np.testing.assert_allclose(np.abs(rotate(np.ones((1, 256)))), 1.0)
+    for n in (384, 576, 1536):
+        assert np.abs(rotate(np.ones((1, n)))).max() < 5
 
 
 def test_an_outlier_is_spread_evenly():
