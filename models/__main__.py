@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from models.effects_command import effects
 from models.fetch import FetchError, model_path
 from models.formats import DATATYPES, MIXTURES, Datatype, Mixture, datatype
 from models.quality import measure, summary
@@ -174,6 +175,9 @@ def quality(
              for row in text_rows(results)]
     Console().print(_table("Perplexity", rows, "weights", "group_size", "bits", "float", "int8"))
     Console(soft_wrap=True).print(f"tables: {out / 'quality.md'}; plot: {out / 'perplexity.png'}")
+
+
+app.command()(effects)
 
 
 def main() -> None:

@@ -68,3 +68,12 @@ def test_exit_status(arguments, status, message):
     assert done.returncode == status and message in done.stderr and done.stdout == ""
     if status == 1:
         assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["rotations"], "error: study must be one of rotation, integer, not 'rotations'"),
+    (["integer", "--model", "bert"], "error: model must be one of minilm, smollm2, not 'bert'"),
+])
+def test_effects_names_what_there_is(arguments, message):
+    done = run("effects", *arguments)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", message + "\n")
