@@ -131,11 +131,8 @@ class GgufFile(MappedFile):
         """A new array of the tensor's blocks, [blocks, bytes per block], rows one after another."""
         found = self._tensors[name]
         count = math.prod(found.shape) // found.block
-        if not count:
-            return np.empty((0, found.bytes), dtype=np.uint8)
-        flat = np.frombuffer(self._map, dtype=np.uint8, count=count * found.bytes,
-                             offset=found.begin)
-        return flat.reshape(count, found.bytes).copy()
+        flat = self._copy(np.dtype(np.uint8), count * found.bytes, found.begin)
+        return flat.reshape(count, found.bytes)
 
     def _parse(self) -> None:
         if self._map[:4] != b"GGUF":
