@@ -84,7 +84,8 @@ class _Reader:
     def _form(self, kind: int, key: str) -> str:
         form = _SCALARS[kind] if kind < len(_SCALARS) else None
         if form is None:
-            raise CheckpointError(f"{self.path}: metadata {show(key)} has the unknown type {kind}")
+            raise CheckpointError(f"{self.path}: metadata {show(key)} has the unknown type {kind}"
+                                  f"; 0 to {len(_SCALARS) - 1} are known")
         return form
 
 
@@ -173,7 +174,8 @@ class GgufFile(MappedFile):
             raise CheckpointError(f"{where} must have 1 to {_MAX_DIMS} dimensions, not {dims}")
         shape = tuple(reader.number("Q") for _ in range(dims))[::-1]
         if (kind := reader.number("I")) not in TYPES:
-            raise CheckpointError(f"{where} has the unknown type {kind}")
+            raise CheckpointError(f"{where} has the unknown type {kind}; known are "
+                                  f"{', '.join(name for name, *_ in TYPES.values())}")
         kind_name, block, size = TYPES[kind]
         if shape[-1] % block:
             raise CheckpointError(f"{where}: rows of {kind_name} must be multiples of {block}, "

@@ -17,6 +17,8 @@ from typing import Any, NoReturn, Self
 import ml_dtypes
 import numpy as np
 
+from models.text import show
+
 MAX_HEADER = 100_000_000  # bytes, the safetensors library's own limit
 MAX_NAME = 1024  # characters
 MAX_DIMS = 16
@@ -43,15 +45,6 @@ _RAW = {**_READ, "F64": np.dtype("<f8"), "I8": np.dtype("i1"), "U8": np.dtype("u
 
 class CheckpointError(ValueError):
     """A checkpoint cannot be used; one line with the file, the value, the limit, the way out."""
-
-
-def show(value: object) -> str:
-    """``repr`` in ASCII, cut to 80 characters: safe in a message whatever the file holds."""
-    try:
-        text = ascii(value)
-    except (RecursionError, ValueError):  # an integer past Python's digit limit, or deep nesting
-        text = f"<{type(value).__name__}>"
-    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def parse_json_object(raw: bytes, what: str) -> dict[str, Any]:

@@ -1,0 +1,274 @@
+"""Whatever is in a file of any kind that is read: a result, or one clear line."""
+
+import json
+import os
+import shutil
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from compiler.checkpoint import open_checkpoint
+from compiler.graph import Options
+from compiler.image import open_image
+from compiler.layouts import hold
+from compiler.mapping import map_checkpoint
+from compiler.safetensors_file import SafetensorsFile
+from compiler.shards import INDEX
+from hw.config import PRESETS
+from models.custom import load_datatype
+from tests.compiler.damage import ODD, Text, attempt, damaged_bytes, damaged_json, encode_json, fuzz
+from tests.compiler.layouts import test_blocks
+from tests.compiler.layouts.test_compressed import config as compressed
+from tests.compiler.layouts.test_map_gguf import write_llama_gguf
+from tests.compiler.layouts.test_map_native import KINDS, write_llama
+from tests.compiler.tiny import (
+    BERT,
+    LLAMA,
+    bert_tensors,
+    llama_tensors,
+    write_checkpoint,
+)
+
+EXAMPLES = int(os.environ.get("BITWRIGHT_FUZZ", "20"))  # of each test and kind of file
+GGUF = ["Q4_0", "Q4_1", "Q8_0", "MXFP4", "F16"]
+PLAIN = {"bert": (BERT, bert_tensors), "llama": (LLAMA, llama_tensors)}
+
+
+def folder_of(kind, tmp_path):
+    if kind in PLAIN:
+        config, tensors = PLAIN[kind]
+        return write_checkpoint(tmp_path / "in", tensors(), config).parent
+    return write_llama(tmp_path / "in", kind)[0]
+
+
+def read_all(path):
+    """Every layer of the checkpoint, in the machine's form where it is not in floats."""
+    with open_checkpoint(path) as checkpoint:
+        for linear in checkpoint.linears:
+            checkpoint.bias(linear)
+            native = checkpoint.native(linear)
+            if native is None:
+                assert checkpoint.weight(linear).shape == (linear.n, linear.k)
+            else:
+                assert native.dequantize().shape == (linear.n, linear.k)
+                hold(native, underflow="flush")
+
+
+def map_all(path, out):
+    map_checkpoint(path, out, PRESETS["tiny"],
+                   Options(tokens=1, weights="auto", flush_small_scales=True))
+    shutil.rmtree(out)
+
+
+def replaced(path, strategy, action, examples=EXAMPLES):
+    """``action`` with the file ``path`` as the strategy makes it; it is whole again after."""
+    whole = path.read_bytes()
+    attempt(action, len(whole))
+
+    @fuzz(examples)
+    @given(strategy)
+    def test(data):
+        path.write_bytes(data)
+        attempt(action, len(data))
+    try:
+        test()
+    finally:
+        path.write_bytes(whole)
+
+
+@pytest.mark.parametrize("kind", [*PLAIN, *KINDS])
+def test_config(tmp_path, kind):
+    folder = folder_of(kind, tmp_path)
+    path = folder / "config.json"
+    keys = ["quantization_config", "architectures", "model_type", "head_dim", "attention_bias"]
+    replaced(path, damaged_json(json.loads(path.read_text()), keys), lambda: read_all(folder))
+    replaced(path, damaged_bytes(path.read_bytes()), lambda: read_all(folder), EXAMPLES // 4)
+
+
+def header_of(raw):
+    length = struct.unpack_from("<Q", raw)[0]
+    return json.loads(raw[8:8 + length]), raw[8 + length:]
+
+
+@pytest.mark.parametrize("kind", [*PLAIN, *KINDS])
+def test_safetensors(tmp_path, kind):
+    folder = folder_of(kind, tmp_path)
+    path = folder / "model.safetensors"
+    header, data = header_of(path.read_bytes())
+
+    def whole(text):
+        return struct.pack("<Q", len(text)) + text + data
+    replaced(path, damaged_json(header, ["__metadata__", "model.norm.weight"]).map(whole),
+             lambda: read_all(folder))
+    replaced(path, damaged_bytes(path.read_bytes()), lambda: map_all(folder, tmp_path / "out"),
+             EXAMPLES // 2)
+
+
+JSON = st.recursive(st.sampled_from(ODD), lambda inner: st.one_of(
+    st.lists(inner, max_size=3), st.dictionaries(st.sampled_from(
+        ["dtype", "shape", "data_offsets", "a", "__metadata__", ""]), inner, max_size=4)),
+    max_leaves=12)
+ENTRY = st.fixed_dictionaries({}, optional={
+    "dtype": st.sampled_from(["F32", "F16", "BF16", "I32", "U8", "F4", "F6_E2M3", "BOOL", "x"]),
+    "shape": st.lists(st.sampled_from([0, 1, 2, 3, 1 << 31, 1 << 62, 1 << 100]), max_size=18),
+    "data_offsets": st.lists(st.sampled_from([-1, 0, 4, 8, 16, 1 << 63, 1 << 64]), max_size=3)})
+
+
+def test_safetensors_from_nothing(tmp_path):
+    path = tmp_path / "x.safetensors"
+
+    def action():
+        with SafetensorsFile(path) as file:
+            for name in file.names:
+                file.raw(name)
+                file.read(name)
+
+    @fuzz(5 * EXAMPLES)
+    @given(st.one_of(JSON, st.dictionaries(st.text(max_size=3), ENTRY, max_size=3)),
+           st.integers(0, 40), st.sampled_from([0, 0, 0, 1, -1, 1 << 40]))
+    def test(header, size, more):
+        text = encode_json(header).encode("utf-8", "surrogatepass")
+        raw = struct.pack("<Q", max(len(text) + more, 0)) + text + bytes(size)
+        path.write_bytes(raw)
+        attempt(action, len(raw))
+    test()
+
+
+def test_index(tmp_path):
+    folder = folder_of("awq", tmp_path)
+    shard = folder / "a.safetensors"
+    header, _ = header_of((folder / "model.safetensors").read_bytes())
+    (folder / "model.safetensors").rename(shard)
+    shutil.copy(shard, folder / "b.safetensors")
+    path = folder / INDEX
+    index = {"metadata": {"total_size": 1}, "weight_map": dict.fromkeys(header, shard.name)}
+    path.write_text(json.dumps(index))
+    replaced(path, damaged_json(index), lambda: read_all(folder))
+    replaced(path, damaged_bytes(path.read_bytes()), lambda: read_all(folder))
+    replaced(shard, damaged_bytes(shard.read_bytes()), lambda: read_all(folder))
+
+
+def test_gguf(tmp_path):
+    path = write_llama_gguf(tmp_path / "m.gguf", GGUF)
+    raw = path.read_bytes()
+    replaced(path, damaged_bytes(raw), lambda: map_all(path, tmp_path / "out"), 4 * EXAMPLES)
+    header = raw.index(b"output.weight") + 60
+    replaced(path, damaged_bytes(raw[:header]).map(lambda head: head + raw[header:]),
+             lambda: read_all(path), 10 * EXAMPLES)
+
+
+VALUES = {"general.architecture", "llama.embedding_length", "llama.block_count",
+          "llama.feed_forward_length", "llama.attention.head_count", "llama.context_length",
+          "llama.attention.head_count_kv", "llama.attention.layer_norm_rms_epsilon",
+          "llama.attention.key_length", "general.alignment"}
+SCALAR = st.one_of(*(st.tuples(st.just(kind), st.sampled_from(values)).map(
+    lambda pair: struct.pack("<I" + "BbHhIif?__Qqd"[pair[0]], pair[0], pair[1]))
+    for kind, values in {0: (0, 1, 255), 1: (-1, 8), 4: (0, 1, 7, 64, 1 << 31), 5: (-1, 4, 32),
+                         6: (0.0, 1e-5, float("nan"), float("inf")), 7: (0, 1),
+                         10: (0, 32, 1 << 63), 11: (-1, 2), 12: (float("nan"), 1e-5)}.items()),
+    st.sampled_from(["llama", "gpt2", "", "a\nb", "x" * 3000]).map(
+        lambda value: struct.pack("<IQ", 8, len(value)) + value.encode()),
+    st.sampled_from([(4, 0), (4, 3), (8, 1 << 60), (9, 2), (4, 1 << 62), (99, 1), (8, 0)]).map(
+        lambda pair: struct.pack("<IIQ", 9, *pair)), st.just(struct.pack("<I", 77)))
+
+
+def test_gguf_metadata(tmp_path):
+    path = tmp_path / "m.gguf"
+
+    @fuzz(5 * EXAMPLES)
+    @given(st.dictionaries(st.sampled_from(sorted(VALUES)), SCALAR, min_size=1, max_size=3))
+    def test(change):
+        write_llama_gguf(path, GGUF, metadata=change)
+        attempt(lambda: read_all(path), path.stat().st_size)
+    test()
+
+
+def test_image(mapped, tmp_path):
+    folder = shutil.copytree(mapped, tmp_path / "copy")
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+
+    def action():
+        image = open_image(folder)
+        for op in image.layers.values():
+            image.code(op)
+    replaced(path, damaged_json(manifest), action, 10 * EXAMPLES)
+    replaced(path, damaged_bytes(path.read_bytes()), action)
+    for name in ("program.bin", "weights.bin"):
+        replaced(folder / name, damaged_bytes((folder / name).read_bytes()), action, EXAMPLES // 4)
+
+
+LINES = st.one_of(
+    st.tuples(st.sampled_from(["name", "values", "bits", "a.b", '"x"', "", "é"]),
+              st.one_of(st.sampled_from([
+                  '"mine"', '"a b"', '""', '"int4"', '"a\\nb"', "[1, 2]", "[0, 1, -1]", "[]", "3",
+                  "[nan]", "[inf, 1]", "[1e308, 1e-308]", "[5e-324, 1]", "[0.1, 3]", "[true]",
+                  "[1979-05-27]", "['x']", "[[1]]", "[1, 1.0]", "{a = 1}", "-1", "4", "1e999",
+                  "[" * 5000, "[" + "1" * 5000 + "]", "[" + "1" * 400 + "]", "'''a", "0x10",
+                  "[" + "1, " * 5000 + "2]", '"' + "x" * 5000 + '"', "[-0.0, 0]", "[127, 254.0]"]),
+                  st.lists(st.one_of(st.integers(-130, 130), st.floats()), max_size=17).map(
+                      lambda numbers: f"[{', '.join(map(str, numbers))}]"))).map(" = ".join),
+    st.sampled_from(["[x]", "[[x]]", "# é", "\0", "\r", "a" * 4000, "x = [" + "{a=" * 3000]))
+
+
+def test_toml(tmp_path):
+    path = tmp_path / "mine.toml"
+
+    def action():
+        load_datatype(str(path))
+
+    @fuzz(15 * EXAMPLES)
+    @given(st.lists(LINES, max_size=4), st.booleans())
+    def test(lines, plain):
+        raw = "\n".join(['name = "mine"'] * plain + lines).encode("utf-8", "surrogatepass")
+        path.write_bytes(raw)
+        attempt(action, len(raw), ValueError)
+    test()
+    path.write_text('name = "mine"\nvalues = [-2, -0.5, 0, 0.5, 1]\nbits = 3\n')
+    replaced_text = path.read_bytes()
+
+    @fuzz(4 * EXAMPLES)
+    @given(damaged_bytes(replaced_text))
+    def bytes_(data):
+        path.write_bytes(data)
+        attempt(action, len(data), ValueError)
+    bytes_()
+
+
+METHODS = {
+    "gptq": KINDS["gptq"][1], "awq": KINDS["awq"][1], "bitnet": KINDS["bitnet"][1],
+    "bitsandbytes": test_blocks.BNB, "fp8": test_blocks.FP8, "mxfp4": {"quant_method": "mxfp4"},
+    **{name: compressed(name, num_bits=bits, type=kind) for name, bits, kind in (
+        ("pack-quantized", 4, "int"), ("int-quantized", 8, "int"), ("float-quantized", 8, "float"),
+        ("nvfp4-pack-quantized", 4, "float"), ("mxfp4-pack-quantized", 4, "float"))}}
+
+
+@pytest.mark.parametrize("kind", ["gptq", "compressed-tensors pack-quantized"])
+def test_settings_of_any_method_beside_other_tensors(tmp_path, kind):
+    """Each method's settings, damaged, with layers of another layout."""
+    folder = folder_of(kind, tmp_path)
+    path = folder / "config.json"
+    plain = json.loads(path.read_text())
+    for settings in METHODS.values():
+        replaced_by = damaged_json(plain | {"quantization_config": settings})
+
+        @fuzz(max(EXAMPLES // 4, 2))
+        @given(replaced_by)
+        def test(data):
+            path.write_bytes(data)
+            attempt(lambda: read_all(folder), len(data))
+        test()
+
+
+def test_attempt_tells_bad_readers():
+    def raises(error):
+        raise error
+    with pytest.raises(KeyError):
+        attempt(lambda: raises(KeyError("x")), 10)
+    with pytest.raises(AssertionError):
+        attempt(lambda: raises(ValueError("a\nb")), 10, ValueError)
+    with pytest.raises(AssertionError):
+        attempt(lambda: bytes(10_000_000), 10)
+    assert encode_json({"a": [Text("NaN"), "x"]}) == '{"a": [NaN, "x"]}'
