@@ -40,7 +40,8 @@ class TextTokenizer:
 
 
 class BytePairTokenizer:
-    """Byte-level pair encoding from the tables of a GGUF file. Nothing is added to a text.
+    """Byte-level pair encoding from the tables of a GGUF file. Nothing is added to a text; a byte
+    without a token, as control characters may be, is left out.
 
     Parameters
     ----------
