@@ -47,10 +47,11 @@ ODD = [None, True, False, -1, 0, 1, 2, 3, 4, 8, 16, 32, 1024, 1 << 20, 1 << 31, 
        "U8", "F64", "F4", "C64", "BOOL", "gptq", "awq", "bitnet", "fp8", "mxfp4", "gguf", "a\nb",
        "\x1b[31m", "\0", "é", "\u2028", "x" * 5000, [], [[]], {}, [1], [0, 0], [1, 1 << 62],
        [1 << 90] * 2, [None], ["x"], {"weights": {}}, {"x": {"weights": None}}, [0] * 300,
-       Text("NaN"), Text("-Infinity"), Text("1e999"), Text("-1e999"), Text("1" * 4200),
-       Text("1" * 5000), Text("-0"), Text("0.0"), Text("1e2"), Text("[" * 900 + "]" * 900),
-       Text("[" * 100_000), Text('{"a":' * 3000 + "1" + "}" * 3000), Text('"\\ud800"'),
-       Text('"\\u0000"'), Text("'x'"), Text("01"), Text("")]
+       Text("1e999"), Text("-1e999"), Text("1" * 4200), Text("-0"), Text("1e2"),
+       Text("[" * 900 + "]" * 900), Text('"\\ud800"'), Text('"\\u0000"')]
+NO_JSON = [Text(text) for text in (
+    "NaN", "-Infinity", "1" * 5000, "[" * 100_000, '{"a":' * 3000 + "1" + "}" * 3000, "'x'", "01",
+    "")]
 
 
 def encode_json(value):
@@ -95,10 +96,14 @@ def damaged_json(draw, value, keys=()):
             break
         where, at = draw(st.sampled_from(places))
         other, index = draw(st.sampled_from(places))
-        odd = _tree(draw(st.sampled_from(ODD)))
-        how = draw(st.sampled_from(["odd"] * 6 + ["drop", "twice", "key", "exchange", "add"]))
+        how = draw(st.sampled_from(["odd", "odd", "near", "near", "drop", "exchange", "exchange",
+                                    "key", "add", draw(st.sampled_from(["twice", "none"]))]))
+        odd = _tree(draw(st.sampled_from(NO_JSON if how == "none" else ODD)))
         named = isinstance(where, Members)
-        if how == "odd":
+        value = where[at][1] if named else where[at]
+        if how == "near" and type(value) is int:
+            odd = draw(st.sampled_from([value - 1, value + 1, 2 * value, value // 2]))
+        if how in ("odd", "near", "none"):
             where[at] = [where[at][0], odd] if named else odd
         elif how == "drop":
             del where[at]
