@@ -73,16 +73,17 @@ def _tree(value):
     return [_tree(each) for each in value] if isinstance(value, list) else value
 
 
-def _places(value):
-    """Every list, object, and key in them."""
-    if isinstance(value, list) and not isinstance(value, Members):
-        for at, each in enumerate(value):
-            yield value, at
-            yield from _places(each)
-    elif isinstance(value, Members):
-        for at, (_, each) in enumerate(value):
-            yield value, at
-            yield from _places(each)
+def _value(where, at):
+    return where[at][1] if isinstance(where, Members) else where[at]
+
+
+def _place(draw, tree):
+    """A list or object that is not empty and an index of it, at any depth: on the way down, each
+    part of one thing is as likely as the others."""
+    where, at = tree, draw(st.integers(0, len(tree) - 1))
+    while isinstance(inner := _value(where, at), list) and inner and draw(st.integers(0, 3)):
+        where, at = inner, draw(st.integers(0, len(inner) - 1))
+    return where, at
 
 
 @st.composite
@@ -91,16 +92,14 @@ def damaged_json(draw, value, keys=()):
     or exchanged; ``keys`` may be added to its top."""
     tree = _tree(value)
     for _ in range(draw(st.integers(1, 3))):
-        places = [*_places(tree)]
-        if not places:
+        if not tree:
             break
-        where, at = draw(st.sampled_from(places))
-        other, index = draw(st.sampled_from(places))
+        (where, at), (other, index) = _place(draw, tree), _place(draw, tree)
         how = draw(st.sampled_from(["odd", "odd", "near", "near", "drop", "exchange", "exchange",
                                     "key", "add", draw(st.sampled_from(["twice", "none"]))]))
         odd = _tree(draw(st.sampled_from(NO_JSON if how == "none" else ODD)))
         named = isinstance(where, Members)
-        value = where[at][1] if named else where[at]
+        value = _value(where, at)
         if how == "near" and type(value) is int:
             odd = draw(st.sampled_from([value - 1, value + 1, 2 * value, value // 2]))
         if how in ("odd", "near", "none"):

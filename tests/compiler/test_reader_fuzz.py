@@ -1,6 +1,7 @@
 """Whatever is in a file of any kind that is read: a result, or one clear line."""
 
 import json
+import math
 import os
 import shutil
 import struct
@@ -11,18 +12,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compiler.checkpoint import open_checkpoint
+from compiler.gguf_file import GgufFile
 from compiler.graph import Options
-from compiler.image import open_image
-from compiler.layouts import hold
+from compiler.image import ImageError, open_image
+from compiler.layouts import LayoutError, hold
 from compiler.mapping import map_checkpoint
-from compiler.safetensors_file import SafetensorsFile
-from compiler.shards import INDEX
+from compiler.safetensors_file import DTYPE_BITS, CheckpointError, SafetensorsFile
+from compiler.shards import INDEX, ShardedFile
 from hw.config import PRESETS
+from hw.plan import PlanError
 from models.custom import load_datatype
 from models.gguf_model import GgufError, GgufModel
-from tests.compiler.damage import ODD, Text, attempt, damaged_bytes, damaged_json, encode_json, fuzz
+from models.groups import ScaleUnderflow
+from tests.compiler.damage import (
+    CLEAN,
+    NO_JSON,
+    ODD,
+    Text,
+    attempt,
+    damaged_bytes,
+    damaged_json,
+    encode_json,
+    fuzz,
+)
 from tests.compiler.layouts import test_blocks
 from tests.compiler.layouts.test_compressed import config as compressed
+from tests.compiler.layouts.test_map_gguf import GGUF as LAYERS
 from tests.compiler.layouts.test_map_gguf import write_llama_gguf
 from tests.compiler.layouts.test_map_native import KINDS, write_llama
 from tests.compiler.tiny import (
@@ -36,6 +51,7 @@ from tests.models.tiny_llama import tensors, write_gguf
 
 EXAMPLES = int(os.environ.get("BITWRIGHT_FUZZ", "20"))  # of each test and kind of file
 GGUF = ["Q4_0", "Q4_1", "Q8_0", "MXFP4", "F16"]
+READING = (CheckpointError, LayoutError, ScaleUnderflow)
 PLAIN = {"bert": (BERT, bert_tensors), "llama": (LLAMA, llama_tensors)}
 
 
@@ -65,16 +81,16 @@ def map_all(path, out):
     shutil.rmtree(out)
 
 
-def replaced(path, strategy, action, examples=EXAMPLES):
+def replaced(path, strategy, action, examples=EXAMPLES, clean=READING):
     """``action`` with the file ``path`` as the strategy makes it; it is whole again after."""
     whole = path.read_bytes()
-    attempt(action, len(whole))
+    attempt(action, len(whole), PlanError)  # a type of whole files that no machine runs yet
 
     @fuzz(examples)
     @given(strategy)
     def test(data):
         path.write_bytes(data)
-        attempt(action, len(data))
+        attempt(action, len(data), clean)
     try:
         test()
     finally:
@@ -106,37 +122,73 @@ def test_safetensors(tmp_path, kind):
     replaced(path, damaged_json(header, ["__metadata__", "model.norm.weight"]).map(whole),
              lambda: read_all(folder))
     replaced(path, damaged_bytes(path.read_bytes()), lambda: map_all(folder, tmp_path / "out"),
-             EXAMPLES // 2)
+             EXAMPLES // 2, CLEAN)
 
 
 JSON = st.recursive(st.sampled_from(ODD), lambda inner: st.one_of(
     st.lists(inner, max_size=3), st.dictionaries(st.sampled_from(
         ["dtype", "shape", "data_offsets", "a", "__metadata__", ""]), inner, max_size=4)),
     max_leaves=12)
-ENTRY = st.fixed_dictionaries({}, optional={
-    "dtype": st.sampled_from(["F32", "F16", "BF16", "I32", "U8", "F4", "F6_E2M3", "BOOL", "x"]),
-    "shape": st.lists(st.sampled_from([0, 1, 2, 3, 1 << 31, 1 << 62, 1 << 100]), max_size=18),
-    "data_offsets": st.lists(st.sampled_from([-1, 0, 4, 8, 16, 1 << 63, 1 << 64]), max_size=3)})
 
 
-def test_safetensors_from_nothing(tmp_path):
+@st.composite
+def safetensors(draw):
+    """A file of some small tensors of any types, with its header damaged; data and header length
+    may be off too."""
+    header, size = {}, 0
+    for name in draw(st.lists(st.sampled_from("abcd"), max_size=3, unique=True)):
+        dtype = draw(st.sampled_from(sorted(DTYPE_BITS)))
+        shape = draw(st.lists(st.sampled_from([1, 2, 3, 8, 0]), max_size=3))
+        length = math.prod(shape) * DTYPE_BITS[dtype] // 8
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [size, size + length]}
+        size += length
+    text = draw(damaged_json(header) if header else JSON.map(encode_json).map(
+        lambda text: text.encode("utf-8", "surrogatepass")))
+    size += draw(st.sampled_from([0, 0, 0, 0, 1, -1, 8]))
+    length = len(text) + draw(st.sampled_from([0, 0, 0, 0, 0, 1, -1, 1 << 40]))
+    return struct.pack("<Q", max(length, 0)) + text + bytes(max(size, 0))
+
+
+def test_any_safetensors(tmp_path):
     path = tmp_path / "x.safetensors"
 
     def action():
         with SafetensorsFile(path) as file:
+            bits = sum(math.prod(file.shape(name)) * DTYPE_BITS[file.dtype(name)]
+                       for name in file.names)
+            length = struct.unpack("<Q", path.read_bytes()[:8])[0]
+            assert bits == 8 * (path.stat().st_size - 8 - length)
             for name in file.names:
-                file.raw(name)
-                file.read(name)
+                for read in (file.raw, file.read):
+                    try:
+                        found = read(name)
+                    except CheckpointError as error:
+                        assert "is not read" in str(error)
+                    else:
+                        assert found.shape == file.shape(name)
 
-    @fuzz(5 * EXAMPLES)
-    @given(st.one_of(JSON, st.dictionaries(st.text(max_size=3), ENTRY, max_size=3)),
-           st.integers(0, 40), st.sampled_from([0, 0, 0, 1, -1, 1 << 40]))
-    def test(header, size, more):
-        text = encode_json(header).encode("utf-8", "surrogatepass")
-        raw = struct.pack("<Q", max(len(text) + more, 0)) + text + bytes(size)
+    @fuzz(20 * EXAMPLES)
+    @given(safetensors())
+    def test(raw):
         path.write_bytes(raw)
-        attempt(action, len(raw))
+        attempt(action, len(raw), CheckpointError)
     test()
+
+
+@pytest.mark.parametrize("at", range(len(NO_JSON)))
+@pytest.mark.parametrize("form", ["@", '{"weight_map": @}', '[{"a": @}]'])
+def test_no_json(tmp_path, at, form):
+    text = form.replace("@", NO_JSON[at]).encode()
+    path, index = tmp_path / "model.safetensors", tmp_path / INDEX
+    for written, raw in ((tmp_path / "config.json", text), (index, text),
+                         (path, struct.pack("<Q", len(text)) + text),
+                         (tmp_path / "manifest.json", text)):
+        written.write_bytes(raw)
+    for action in (lambda: read_all(path), lambda: SafetensorsFile(path),
+                   lambda: ShardedFile(index), lambda: open_image(tmp_path)):
+        with pytest.raises((CheckpointError, ImageError)) as caught:
+            action()
+        assert str(caught.value).isprintable() and len(str(caught.value)) < 400
 
 
 def test_index(tmp_path):
@@ -156,7 +208,8 @@ def test_index(tmp_path):
 def test_gguf(tmp_path):
     path = write_llama_gguf(tmp_path / "m.gguf", GGUF)
     raw = path.read_bytes()
-    replaced(path, damaged_bytes(raw), lambda: map_all(path, tmp_path / "out"), 2 * EXAMPLES)
+    replaced(path, damaged_bytes(raw), lambda: map_all(path, tmp_path / "out"), 2 * EXAMPLES,
+             CLEAN)
     header = raw.index(b"output.weight") + 60
     replaced(path, damaged_bytes(raw[:header]).map(lambda head: head + raw[header:]),
              lambda: read_all(path), 5 * EXAMPLES)
@@ -177,15 +230,31 @@ SCALAR = st.one_of(*(st.tuples(st.just(kind), st.sampled_from(values)).map(
         lambda pair: struct.pack("<IIQ", 9, *pair)), st.just(struct.pack("<I", 77)))
 
 
-def test_gguf_metadata(tmp_path):
-    path = tmp_path / "m.gguf"
+TENSOR = st.tuples(st.sampled_from([*GGUF, "F32", "Q4_K", "Q5_K", "TQ2_0", 5, 99]),
+                   st.lists(st.sampled_from([0, 1, 11, 32, 64, 256, 1 << 31, 1 << 62]), max_size=5),
+                   st.sampled_from([0, 1, 18, 340, 2000]).map(bytes))
 
-    @fuzz(5 * EXAMPLES)
-    @given(st.dictionaries(st.sampled_from(sorted(VALUES)), SCALAR, min_size=1, max_size=3))
-    def test(change):
-        write_llama_gguf(path, GGUF, metadata=change)
-        attempt(lambda: read_all(path), path.stat().st_size)
+
+def test_gguf_header(tmp_path):
+    path = tmp_path / "m.gguf"
+    names = [f"{name}.weight" for name in (*LAYERS, "token_embd", "other")]
+
+    @fuzz(8 * EXAMPLES)
+    @given(st.dictionaries(st.sampled_from(sorted(VALUES)), SCALAR, max_size=2),
+           st.dictionaries(st.sampled_from(names), TENSOR, max_size=2))
+    def test(metadata, tensors):
+        write_llama_gguf(path, GGUF, metadata=metadata, **tensors)
+        size = path.stat().st_size
+        attempt(lambda: read_all(path), size, READING)
+        attempt(lambda: read_tensors(path), size, CheckpointError)
     test()
+
+
+def read_tensors(path):
+    with GgufFile(path) as file:
+        for name in file.names:
+            blocks = file.blocks(name)
+            assert blocks.size <= path.stat().st_size
 
 
 def test_gguf_by_the_library(tmp_path):
@@ -226,10 +295,11 @@ def test_image(mapped, tmp_path):
         image = open_image(folder)
         for op in image.layers.values():
             image.code(op)
-    replaced(path, damaged_json(manifest), action, 3 * EXAMPLES)
-    replaced(path, damaged_bytes(path.read_bytes()), action)
+    replaced(path, damaged_json(manifest), action, 3 * EXAMPLES, ImageError)
+    replaced(path, damaged_bytes(path.read_bytes()), action, EXAMPLES, ImageError)
     for name in ("program.bin", "weights.bin"):
-        replaced(folder / name, damaged_bytes((folder / name).read_bytes()), action, EXAMPLES // 4)
+        replaced(folder / name, damaged_bytes((folder / name).read_bytes()), action, EXAMPLES // 4,
+                 ImageError)
 
 
 LINES = st.one_of(
@@ -277,21 +347,23 @@ METHODS = {
         ("nvfp4-pack-quantized", 4, "float"), ("mxfp4-pack-quantized", 4, "float"))}}
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_settings_of_any_method(tmp_path, kind):
-    """Each method's settings, damaged, with layers of one layout."""
-    folder = folder_of(kind, tmp_path)
+@pytest.mark.parametrize("method", METHODS)
+def test_settings(tmp_path, method):
+    """With layers of the same layout, or of another."""
+    settings = METHODS[method]
+    folder = folder_of(next((kind for kind in KINDS if method in kind), "gptq"), tmp_path)
     path = folder / "config.json"
     plain = encode_json(json.loads(path.read_text()) | {"quantization_config": Text("@")})
     before, after = plain.encode().split(b"@")
-    for settings in METHODS.values():
-        @fuzz(max(EXAMPLES // 2, 2))
-        @given(damaged_json(settings, [*settings, "bits", "group_size", "modules_to_not_convert",
-                                       "dynamic", "sparsity_config", "quant_method"]))
-        def test(data):
-            path.write_bytes(before + data + after)
-            attempt(lambda: read_all(folder), len(data))
-        test()
+    keys = [*settings, "bits", "group_size", "modules_to_not_convert", "dynamic", "quant_method",
+            "sparsity_config", "load_in_8bit", "use_rms_norm"]
+
+    @fuzz(3 * EXAMPLES)
+    @given(damaged_json(settings, keys))
+    def test(data):
+        path.write_bytes(before + data + after)
+        attempt(lambda: read_all(folder), len(data), READING)
+    test()
 
 
 def test_attempt_tells_bad_readers():
