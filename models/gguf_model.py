@@ -39,7 +39,7 @@ class GgufModel(Mapping[str, NDArray[np.float32]]):
     """A mapping from tensor name to float32 array, in NumPy's axis order (weights [N, K]).
 
     The file stays on disk (memory-mapped); every access dequantizes one tensor anew, and is a
-    :class:`GgufError` for one that cannot be or is not finite.
+    :class:`GgufError` for one that cannot be. Values may be other than finite.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -58,11 +58,7 @@ class GgufModel(Mapping[str, NDArray[np.float32]]):
         tensor = self._tensors[name]
         with (_clear(f"tensor {show(name)} of {self.path} cannot be read"),
               np.errstate(invalid="ignore", over="ignore")):
-            values = np.asarray(dequantize(tensor.data, tensor.tensor_type), dtype=np.float32)
-        if not np.isfinite(values).all():
-            raise GgufError(f"tensor {show(name)} of {self.path} has a value that is not finite: "
-                            "the file is damaged")
-        return values
+            return np.asarray(dequantize(tensor.data, tensor.tensor_type), dtype=np.float32)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._tensors)

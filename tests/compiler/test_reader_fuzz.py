@@ -268,7 +268,7 @@ def test_gguf_by_the_library(tmp_path):
         model.config()
         model.tokenizer().encode("abc ab12")
         for name in model:
-            assert np.isfinite(model[name]).all()
+            assert model[name].dtype == np.float32
 
     def test(strategy):
         path.unlink()
