@@ -84,7 +84,8 @@ class _Reader:
     def _form(self, kind: int, key: str) -> str:
         form = _SCALARS[kind] if kind < len(_SCALARS) else None
         if form is None:
-            raise CheckpointError(f"{self.path}: metadata {show(key)} has the unknown type {kind}")
+            raise CheckpointError(f"{self.path}: metadata {show(key)} has the unknown type {kind}"
+                                  f"; 0 to {len(_SCALARS) - 1} are known")
         return form
 
 
@@ -131,11 +132,8 @@ class GgufFile(MappedFile):
         """A new array of the tensor's blocks, [blocks, bytes per block], rows one after another."""
         found = self._tensors[name]
         count = math.prod(found.shape) // found.block
-        if not count:
-            return np.empty((0, found.bytes), dtype=np.uint8)
-        flat = np.frombuffer(self._map, dtype=np.uint8, count=count * found.bytes,
-                             offset=found.begin)
-        return flat.reshape(count, found.bytes).copy()
+        flat = self._copy(np.dtype(np.uint8), count * found.bytes, found.begin)
+        return flat.reshape(count, found.bytes)
 
     def _parse(self) -> None:
         if self._map[:4] != b"GGUF":
@@ -176,7 +174,8 @@ class GgufFile(MappedFile):
             raise CheckpointError(f"{where} must have 1 to {_MAX_DIMS} dimensions, not {dims}")
         shape = tuple(reader.number("Q") for _ in range(dims))[::-1]
         if (kind := reader.number("I")) not in TYPES:
-            raise CheckpointError(f"{where} has the unknown type {kind}")
+            raise CheckpointError(f"{where} has the unknown type {kind}; known are "
+                                  f"{', '.join(name for name, *_ in TYPES.values())}")
         kind_name, block, size = TYPES[kind]
         if shape[-1] % block:
             raise CheckpointError(f"{where}: rows of {kind_name} must be multiples of {block}, "

@@ -17,6 +17,8 @@ from typing import Any, NoReturn, Self
 import ml_dtypes
 import numpy as np
 
+from models.text import show
+
 MAX_HEADER = 100_000_000  # bytes, the safetensors library's own limit
 MAX_NAME = 1024  # characters
 MAX_DIMS = 16
@@ -43,15 +45,6 @@ _RAW = {**_READ, "F64": np.dtype("<f8"), "I8": np.dtype("i1"), "U8": np.dtype("u
 
 class CheckpointError(ValueError):
     """A checkpoint cannot be used; one line with the file, the value, the limit, the way out."""
-
-
-def show(value: object) -> str:
-    """``repr`` in ASCII, cut to 80 characters: safe in a message whatever the file holds."""
-    try:
-        text = ascii(value)
-    except (RecursionError, ValueError):  # an integer past Python's digit limit, or deep nesting
-        text = f"<{type(value).__name__}>"
-    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def parse_json_object(raw: bytes, what: str) -> dict[str, Any]:
@@ -133,6 +126,18 @@ class MappedFile:
         """Let go of the file. Arrays already read stay valid."""
         self._map.close()
 
+    def _copy(self, dtype: np.dtype, count: int, offset: int, to: np.dtype | None = None
+              ) -> np.ndarray:
+        """A new array of ``count`` numbers from byte ``offset`` on, as ``to`` if that is given."""
+        to = to or dtype
+        if not count:
+            return np.empty(0, dtype=to)
+        found = np.frombuffer(self._map, dtype=dtype, count=count, offset=offset).astype(to)
+        # Pages that were read count as memory of the process until they are given back.
+        begin = offset - offset % mmap.PAGESIZE
+        self._map.madvise(mmap.MADV_DONTNEED, begin, offset + count * dtype.itemsize - begin)
+        return found
+
 
 class SafetensorsFile(MappedFile):
     """The tensors of the safetensors file ``path``, by name. A context manager.
@@ -181,9 +186,8 @@ class SafetensorsFile(MappedFile):
         """A new float32 array with the values of the tensor ``name``, exact for all three types."""
         self.check_readable(name)
         entry = self._entries[name]
-        stored = np.frombuffer(self._map, dtype=_READ[entry.dtype], count=math.prod(entry.shape),
-                               offset=entry.begin) if entry.end > entry.begin else np.empty(0)
-        return stored.astype(np.float32).reshape(entry.shape)
+        return self._copy(_READ[entry.dtype], math.prod(entry.shape), entry.begin,
+                          np.dtype(np.float32)).reshape(entry.shape)
 
     def raw(self, name: str, row: int | None = None) -> np.ndarray:
         """A new array of the tensor as stored, 8-bit floats as their bytes; with ``row``, that
@@ -196,11 +200,7 @@ class SafetensorsFile(MappedFile):
         if row is not None:
             shape = shape[1:]
             begin += row * math.prod(shape) * _RAW[entry.dtype].itemsize
-        count = math.prod(shape)
-        if not count:
-            return np.empty(shape, dtype=_RAW[entry.dtype])
-        found = np.frombuffer(self._map, dtype=_RAW[entry.dtype], count=count, offset=begin)
-        return found.reshape(shape).copy()
+        return self._copy(_RAW[entry.dtype], math.prod(shape), begin).reshape(shape)
 
     def _parse(self) -> tuple[dict[str, _Entry], dict[str, str]]:
         length = int.from_bytes(self._map[:8], "little")

@@ -10,18 +10,20 @@ codebook) and shift (4 bits). Activations: per token tile and K-tile, ``table_st
 ``rows · builders · 4`` values, row by row. Outputs: int32, row-major ``[m, n_padded]``.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hw.config import MULT_BITS, Machine
-from hw.encoding import encode
+from hw.encoding import Encoding, encode
 from hw.execute import SELECT_BIT
 from hw.plan import Digit, GemmSpec, Plan, PlanError
 from hw.slices import Stored, stored_digits
 from models.formats import Datatype, Mixture
-from models.matrix import QuantizedMatrix
+from models.matrix import PART, QuantizedMatrix
 
 __all__ = ["PackedWeights", "by_column", "gemm_spec", "pack_activations", "pack_weights",
            "shape_spec", "unpack_outputs"]
@@ -127,17 +129,49 @@ def pack_weights(plan: Plan, qm: QuantizedMatrix) -> PackedWeights:
     """Weights and scales of ``qm`` as the plan streams them.
 
     Raises :class:`PlanError` if a scale or offset exceeds the multiplier's range."""
+    shift = max(digit.shift for digit in plan.spec.digits)
+    most = 0 if qm.plane_shift is None else qm.plane_shift.max(axis=2)
+    _check_range(qm.scale << most, shift, "scale")
+    if qm.asymmetric:
+        _check_range(qm.offset, 1, "offset")
+    encoding = encode(plan.machine, qm.datatype)
+    halves = _half_word_groups(plan, qm)
+    weights, scales, corrections = [encoding.table(plan.machine)[:plan.table_bytes]], [], []
+    start = 0
+    for channels, tiles in _runs(plan):
+        part = slice(start, min(start + channels * plan.tile_width * tiles, qm.n))
+        packed = _pack_tiles(plan, qm.channels(part), encoding, halves[part], (channels,) * tiles)
+        weights.append(packed.weights)
+        scales.append(packed.scales)
+        corrections.append(packed.correction)
+        start = part.stop
+    return PackedWeights(weights=b"".join(weights), scales=b"".join(scales),
+                         correction=np.concatenate(corrections))
+
+
+def _runs(plan: Plan) -> Iterator[tuple[int, int]]:
+    """Output tiles in their order as runs of tiles of equal channels, about :data:`PART` weights
+    each: channels, tiles."""
+    for channels, every in groupby(plan.tiles):
+        left = len([*every])
+        most = max(1, PART // (channels * plan.tile_width * plan.spec.k))
+        while left:
+            yield channels, min(left, most)
+            left -= min(left, most)
+
+
+def _pack_tiles(plan: Plan, qm: QuantizedMatrix, encoding: Encoding, half_words: NDArray[np.uint16],
+                tiles: Sequence[int]) -> PackedWeights:
+    """The part of :func:`pack_weights` that ``tiles`` hold, of the channels ``qm``, the last of
+    which may be missing."""
     machine, spec = plan.machine, plan.spec
-    encoding = encode(machine, qm.datatype)
     shifts = [digit.shift for digit in spec.digits]
     planes = (np.zeros((*qm.scale.shape, len(shifts)), dtype=np.uint8) if qm.plane_shift is None
               else qm.plane_shift)
     scales = qm.scale[:, :, None] << planes
-    _check_range(scales.max(axis=2), max(shifts), "scale")
-    if qm.asymmetric:
-        _check_range(qm.offset, 1, "offset")
     group_of = np.arange(plan.k_tiles) // plan.group_tiles
-    below = plan.n_padded - qm.n
+    total = sum(tiles) * plan.tile_width
+    below = total - qm.n
 
     def padded(array: NDArray, value: int = 0) -> NDArray:
         return np.pad(array, [(0, below)] + [(0, 0)] * (array.ndim - 1), constant_values=value)
@@ -145,10 +179,10 @@ def pack_weights(plan: Plan, qm: QuantizedMatrix) -> PackedWeights:
     types = qm.datatype.datatypes if isinstance(qm.datatype, Mixture) else (qm.datatype,)
     filling = types[0].codes[0]
     codes = _tiled(plan, padded(qm.codes, filling), 1, filling)
-    select = (np.zeros((plan.n_padded, plan.groups), dtype=np.uint8) if qm.select is None
+    select = (np.zeros((total, plan.groups), dtype=np.uint8) if qm.select is None
               else padded(qm.select))[:, group_of]
     scales = padded(scales)[:, group_of]
-    correction = np.zeros(plan.n_padded, dtype=np.int64)
+    correction = np.zeros(total, dtype=np.int64)
     streams = []
     for index, stored in enumerate(stored_digits(machine, encoding, qm, codes, select)):
         scale = scales[..., index if spec.plane_scales else 0]
@@ -156,9 +190,9 @@ def pack_weights(plan: Plan, qm: QuantizedMatrix) -> PackedWeights:
         if spec.digits[index].stored:
             streams.append((stored, spec.digits[index]))
 
-    params = padded(_half_word_groups(plan, qm))
+    params = padded(half_words)
     words, halves, start = [], [], 0
-    for channels in plan.tiles:
+    for channels in tiles:
         shape = (plan.subs, channels, machine.cols)
         words.append(np.concatenate([_words(plan, *stream, channels, start)
                                      for stream in streams], axis=2).reshape(-1))
@@ -168,7 +202,7 @@ def pack_weights(plan: Plan, qm: QuantizedMatrix) -> PackedWeights:
         start = stop
     bits = 5 if machine.tl2 else 4
     return PackedWeights(
-        weights=encoding.table(machine)[:plan.table_bytes] + _dense(np.concatenate(words), bits),
+        weights=_dense(np.concatenate(words), bits),
         scales=np.concatenate(halves).astype("<u2").tobytes(),
         correction=(correction >> 1)[:qm.n])
 

@@ -34,10 +34,11 @@ def relative(negative: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def plane_fields(bits: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Table index and sign (4 bits), and the relative signs, from plane bits ``[..., k_tile]``."""
-    quads = bits.reshape(*bits.shape[:-1], -1, 4)
-    index = (quads[..., :3] == quads[..., 3:]).astype(np.uint8)
-    sign = relative((1 - quads[..., 3]).astype(np.uint8))
-    fields = index[..., 0] | index[..., 1] << 1 | index[..., 2] << 2 | sign << 3
+    negative = bits[..., 3::4] ^ np.uint8(1)
+    sign = relative(negative)
+    fields = sign << 3
+    for place in range(3):
+        fields |= (bits[..., place::4] ^ negative) << place
     return np.asarray(fields, dtype=np.uint8), sign
 
 
@@ -96,7 +97,9 @@ def _plane(kind, plane: int, codes: NDArray[np.uint8], select: NDArray[np.uint8]
         every = (kind.plane_bits(used, np.full(used.shape, row, dtype=np.uint8))
                  if isinstance(kind, Mixture) else kind.plane_bits(used))
         table[row, used] = every[..., plane]
-    return table[select[..., None], codes]
+    if len(types) == 1:
+        return table[0].take(codes)
+    return table.reshape(-1).take((select << np.uint8(kind.bits))[..., None] | codes)
 
 
 # ---- codes --------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from models.datatype import Datatype, codebook
+from models.text import show
 
 VALUES_MAX = 16
 MAGNITUDE_MAX = 127
@@ -15,22 +16,22 @@ MAGNITUDE_MAX = 127
 def _numbers(path: str, values: Any) -> list[Fraction]:
     if not isinstance(values, list) or not values:
         raise ValueError(f"values in {path} must be a list of 1 to {VALUES_MAX} numbers, "
-                         f"not {values!r}")
+                         f"not {show(values)}")
     if len(values) > VALUES_MAX:
         raise ValueError(f"values in {path} must be at most {VALUES_MAX} numbers, "
                          f"not {len(values)}")
     numbers = []
     for value in values:
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ValueError(f"value in {path} must be a number, not {value!r}")
+            raise ValueError(f"value in {path} must be a number, not {show(value)}")
         try:
             float(value)
         except OverflowError:
             raise ValueError(f"value in {path} must be within float64's range") from None
         if not math.isfinite(value):
-            raise ValueError(f"value in {path} must be finite, not {value!r}")
+            raise ValueError(f"value in {path} must be finite, not {show(value)}")
         if (number := Fraction(value)) in numbers:
-            raise ValueError(f"values in {path} must differ, and {value!r} is there twice")
+            raise ValueError(f"values in {path} must differ, and {show(value)} is there twice")
         numbers.append(number)
     return numbers
 
@@ -50,18 +51,21 @@ def load_datatype(path: str) -> Datatype:
         raise ValueError(f"datatype file {path} cannot be read: {error.strerror}") from None
     except ValueError as error:
         raise ValueError(f"datatype file {path} is not TOML: {error}") from None
+    except RecursionError:
+        raise ValueError(f"datatype file {path} is nested too deeply") from None
     if unknown := sorted(set(found) - {"name", "values", "bits"}):
         raise ValueError(f"datatype file {path} must hold name, values and bits, "
-                         f"not {unknown[0]!r}")
+                         f"not {show(unknown[0])}")
     name = found.get("name")
     if not isinstance(name, str) or not name.isidentifier():
-        raise ValueError(f"name in {path} must be letters, digits and underscores, not {name!r}")
+        raise ValueError(f"name in {path} must be letters, digits and underscores, "
+                         f"not {show(name)}")
     numbers = _numbers(path, found.get("values"))
     least = max(1, (len(numbers) - 1).bit_length())
     bits = found.get("bits", least)
     if isinstance(bits, bool) or not isinstance(bits, int) or not least <= bits <= 4:
         raise ValueError(f"bits in {path} must be {least} to 4 for {len(numbers)} values, "
-                         f"not {bits!r}")
+                         f"not {show(bits)}")
     if not any(numbers):
         raise ValueError(f"values in {path} must hold a value other than 0")
     # Floats are integers over powers of two, so this is exact. The trailing zeros that all

@@ -15,6 +15,11 @@ from numpy.typing import ArrayLike, NDArray
 from models.planes import PlaneForm, naf, plane_form
 
 
+def out_of_range(array: NDArray[np.integer], count: int) -> NDArray[np.bool_]:
+    """Where an array of integers is not 0 to ``count - 1``."""
+    return (array < 0) | (array > count - 1)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Datatype(PlaneForm):
     """One weight datatype. Checks on construction that its planes give its values.
@@ -121,15 +126,15 @@ class Datatype(PlaneForm):
         usable[list(self.codes)] = True
         return usable
 
-    def check(self, codes: ArrayLike) -> NDArray[np.int64]:
-        """``codes`` as int64. ``ValueError`` names the first code that is out of range or unused;
-        ``TypeError`` if they are not integers."""
+    def check(self, codes: ArrayLike) -> NDArray[np.integer]:
+        """``codes`` as an array of their own type. ``ValueError`` names the first code that is out
+        of range or unused; ``TypeError`` if they are not integers."""
         array = np.asarray(codes)
         if array.dtype.kind not in "iu":
             raise TypeError(f"codes must be integers, not {array.dtype}")
-        array = array.astype(np.int64)
-        bad = (array < 0) | (array >= 1 << self.bits)
-        bad |= ~self._usable[np.where(bad, 0, array)]
+        bad = out_of_range(array, 1 << self.bits)
+        if self.unused:
+            bad |= ~self._usable[np.where(bad, 0, array)]
         if bad.any():
             at = np.argwhere(bad)[0].tolist()
             raise ValueError(f"code of {self.name} at {at} must be one of its {len(self.codes)} "

@@ -34,10 +34,11 @@ def _activations(a: ArrayLike, qm: QuantizedMatrix) -> NDArray[np.int64]:
 
 def _bound(qm: QuantizedMatrix, most: int) -> int:
     """No sum of products of activations within +-``most``, in any order, is greater."""
+    magnitude = np.abs(qm.effective)
     # float64 has the range; its rounding is far below the margin of the limits compared with.
-    if (rough := float(np.abs(qm.effective).sum(axis=1, dtype=np.float64).max())) >= _INT64_SAFE:
+    if (rough := float(magnitude.sum(axis=1, dtype=np.float64).max())) >= _INT64_SAFE:
         return int(rough) * most
-    return int(np.abs(qm.effective).sum(axis=1).max()) * most
+    return int(magnitude.sum(axis=1).max()) * most
 
 
 def mpgemm_reference(a: ArrayLike, qm: QuantizedMatrix) -> NDArray[np.int64]:
@@ -82,12 +83,14 @@ def accumulator_bound(qm: QuantizedMatrix, act_bits: int = 8) -> NDArray[np.int6
     if not 1 <= act_bits <= 16:
         raise ValueError(f"act_bits must be 1 to 16, not {act_bits!r}")
     low, high = 1 << (act_bits - 1), (1 << (act_bits - 1)) - 1
-    if _bound(qm, low) >= _INT64_SAFE:
-        raise OverflowError("the accumulator bound of this matrix does not fit int64")
-    up = np.where(qm.effective > 0, qm.effective, 0).sum(axis=1)
-    down = np.where(qm.effective < 0, -qm.effective, 0).sum(axis=1)
-    bound: NDArray[np.int64] = np.maximum(up * high + down * low, up * low + down * high)
-    return bound
+    bounds = np.empty(qm.n, dtype=np.int64)
+    for part, matrix in qm.parts():
+        if _bound(matrix, low) >= _INT64_SAFE:
+            raise OverflowError("the accumulator bound of this matrix does not fit int64")
+        up = np.maximum(matrix.effective, 0).sum(axis=1)
+        down = up - matrix.effective.sum(axis=1)
+        bounds[part] = np.maximum(up * high + down * low, up * low + down * high)
+    return bounds
 
 
 def dequantize_output(y: ArrayLike, qm: QuantizedMatrix, sx: ArrayLike,

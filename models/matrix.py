@@ -1,6 +1,7 @@
 """A quantized weight matrix: codes, integer group scales and offsets, float channel scales."""
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +15,7 @@ MANTISSA_BITS = 12   # signed
 MANTISSA_MAX = (1 << MANTISSA_BITS - 1) - 1
 MANTISSA_MIN = -(1 << MANTISSA_BITS - 1)
 SHIFT_MAX = 15
+PART = 1 << 20  # weights that are worked on at a time, where they need not all be
 
 
 def _array(name: str, array: Any, dtype: type, shape: tuple[int, ...], low: int, high: int) -> None:
@@ -25,6 +27,17 @@ def _array(name: str, array: Any, dtype: type, shape: tuple[int, ...], low: int,
     if (bad := (array < low) | (array > high)).any():
         at = np.argwhere(bad)[0].tolist()
         raise ValueError(f"{name} at {at} must be {low}...{high}, not {array[tuple(at)]}")
+
+
+_PER_CHANNEL = ("codes", "scale_mantissa", "scale_shift", "channel_scale", "offset_mantissa",
+                "offset_shift", "select", "plane_shift")
+
+
+def row_blocks(rows: int, width: int) -> Iterator[slice]:
+    """``rows`` of ``width`` weights in blocks of about :data:`PART` weights."""
+    step = max(1, PART // max(width, 1))
+    for start in range(0, rows, step):
+        yield slice(start, min(start + step, rows))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -155,6 +168,28 @@ class QuantizedMatrix:
         """[N, G, …] as [N, K, …]."""
         return np.repeat(per_group, self.group_size, axis=1)
 
+    def channels(self, part: slice) -> "QuantizedMatrix":
+        """Some of the channels as a matrix of their own, which shares their memory."""
+        def cut(array: NDArray[Any] | None) -> Any:
+            return None if array is None else array[part]
+
+        return replace(self, **{name: cut(getattr(self, name)) for name in _PER_CHANNEL})
+
+    @classmethod
+    def join(cls, parts: Sequence["QuantizedMatrix"]) -> "QuantizedMatrix":
+        """The channels of all ``parts``, which differ in nothing else."""
+        if len(parts) == 1:
+            return parts[0]
+        joined: dict[str, Any] = {
+            name: np.concatenate([getattr(part, name) for part in parts])
+            for name in _PER_CHANNEL if getattr(parts[0], name) is not None}
+        return replace(parts[0], **joined)
+
+    def parts(self) -> Iterator[tuple[slice, "QuantizedMatrix"]]:
+        """All channels in their order, about :data:`PART` weights at a time."""
+        for part in row_blocks(self.n, self.k):
+            yield part, self.channels(part)
+
     @property
     def n(self) -> int:
         """Output channels."""
@@ -234,17 +269,26 @@ class QuantizedMatrix:
             raise ValueError(f"activations must be [M, {self.k_logical}], not {a.shape}")
         return np.where(self.features >= 0, a[:, self.features], a.dtype.type(0))
 
-    def sqnr_db(self, original: ArrayLike) -> float:
-        """Signal to quantization noise in dB against ``original`` [N, k_logical].
+    def sqnr_db(self, original: ArrayLike | Callable[[slice], NDArray[Any]]) -> float:
+        """Signal to quantization noise in dB against ``original`` [N, k_logical], which may be a
+        function that gives rows of it.
 
         ``inf`` when they are equal; ``-inf`` when ``original`` is zero and this is not.
         """
-        reference = np.asarray(original, dtype=np.float64)
-        if reference.shape != (self.n, self.k_logical):
-            raise ValueError(f"shape of original must be {(self.n, self.k_logical)}, "
-                             f"not {reference.shape}")
-        noise = float(np.square(reference - self.dequantize()).sum())
-        signal = float(np.square(reference).sum())
+        if callable(original):
+            rows = original
+        else:
+            every = np.asarray(original)
+            rows = every.__getitem__
+            if every.shape != (self.n, self.k_logical):
+                raise ValueError(f"shape of original must be {(self.n, self.k_logical)}, "
+                                 f"not {every.shape}")
+        noise = signal = 0.0
+        for part, matrix in self.parts():
+            reference = rows(part).astype(np.float64)
+            signal += float(np.square(reference).sum())
+            reference -= matrix.dequantize()
+            noise += float(np.square(reference).sum())
         if noise == 0:
             return float("inf")
         return float(10 * np.log10(signal / noise)) if signal else float("-inf")

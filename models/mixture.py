@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from models.datatype import Datatype
+from models.datatype import Datatype, out_of_range
 from models.planes import PlaneForm, plane_form
 
 
@@ -97,19 +97,19 @@ class Mixture(PlaneForm):
         return self._bits(self._values)
 
     def check(self, codes: ArrayLike, select: ArrayLike
-              ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """``select`` and ``codes`` as int64, broadcast against each other. ``ValueError`` names the
-        first that is out of range or unused; ``TypeError`` if they are not integers."""
+              ) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
+        """``select`` and ``codes`` as arrays of their own types, broadcast against each other.
+        ``ValueError`` names the first that is out of range or unused; ``TypeError`` if they are not
+        integers."""
         for name, array in (("codes", codes), ("select", select)):
             if np.asarray(array).dtype.kind not in "iu":
                 raise TypeError(f"{name} must be integers, not {np.asarray(array).dtype}")
-        which, code = np.broadcast_arrays(np.asarray(select, dtype=np.int64),
-                                          np.asarray(codes, dtype=np.int64))
-        if (bad := (which < 0) | (which >= len(self.datatypes))).any():
+        which, code = np.broadcast_arrays(np.asarray(select), np.asarray(codes))
+        if (bad := out_of_range(which, len(self.datatypes))).any():
             at = np.argwhere(bad)[0].tolist()
             raise ValueError(f"select of {self.name} at {at} must be "
                              f"0...{len(self.datatypes) - 1}, not {int(which[tuple(at)])}")
-        bad = (code < 0) | (code >= 1 << self.bits)
+        bad = out_of_range(code, 1 << self.bits)
         bad |= ~self._usable[which, np.where(bad, 0, code)]
         if bad.any():
             at = np.argwhere(bad)[0].tolist()

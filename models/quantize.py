@@ -1,17 +1,18 @@
 """Quantizers by name, and the parts of them that others use."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from models import bcq, bitmod, mx, outliers, ternary
 from models.datatype import Datatype
 from models.formats import DATATYPES, MIXTURES, datatype
-from models.groups import Underflow
-from models.matrix import QuantizedMatrix
+from models.groups import ScaleUnderflow, Underflow
+from models.matrix import QuantizedMatrix, row_blocks
 from models.mixture import Mixture
-from models.rounding import nearest_codes, pad_groups, quantize_activations, round_half_even
+from models.rounding import finite, nearest_codes, pad_groups, quantize_activations, round_half_even
 from models.rtn import CLIP_RATIOS, quantize_weights
 
 __all__ = ["SCHEMES", "Scheme", "Underflow", "nearest_codes", "pad_groups", "quantize",
@@ -54,6 +55,8 @@ class Scheme:
     has_clip_search, has_asymmetric : bool
     has_outliers : bool
         Some K-groups are stored as two: see :meth:`stored_columns`.
+    across : bool
+        A channel's codes depend on the other channels.
     """
 
     name: str
@@ -66,6 +69,7 @@ class Scheme:
     has_clip_search: bool = True
     has_asymmetric: bool = False
     has_outliers: bool = False
+    across: bool = False
 
     def stored_columns(self, k: int, group_size: int) -> int | None:
         """Columns of the matrix that ``k`` input features give, in groups of ``group_size``;
@@ -116,7 +120,7 @@ def _bitmod_mse(name: str) -> Scheme:
 
 def _outliers(name: str, base: str) -> Scheme:
     return Scheme(
-        name=name, datatype=datatype(base), group_size=128, has_outliers=True,
+        name=name, datatype=datatype(base), group_size=128, has_outliers=True, across=True,
         summary="the worst 1/16 of the K-groups in 8 bits",
         run=lambda r: outliers.quantize_outliers(
             r.w, base, r.group_size, scale_bits=r.scale_bits, clip_search=r.clip_search))
@@ -131,7 +135,7 @@ SCHEMES: dict[str, Scheme] = {s.name: s for s in (
     _mx("mxint8", "mxint8"),
     Scheme(name="nvfp4", datatype=DATATYPES["fp4"], block=mx.NVFP4_BLOCK,
            summary="FP4 in blocks of 16, E4M3 scales, an FP32 scale per tensor",
-           fixed_scale="its scales are E4M3 numbers",
+           fixed_scale="its scales are E4M3 numbers", across=True,
            run=lambda r: mx.quantize_nvfp4(r.w, r.underflow)),
     Scheme(name="ternary_absmedian", datatype=DATATYPES["ternary"],
            summary="ternary, scales by the median of magnitudes", has_clip_search=False,
@@ -200,4 +204,22 @@ def quantize(w: ArrayLike, name: str | Scheme, group_size: int | None = None,
     """
     found = scheme(name) if isinstance(name, str) else name
     size = found.check(group_size, asymmetric, scale_bits, clip_search)
-    return found.run(_Request(w, size, asymmetric, scale_bits, clip_search, underflow))
+    request = _Request(w, size, asymmetric, scale_bits, clip_search, underflow)
+    return found.run(request) if found.across else _by_parts(found, request)
+
+
+def _by_parts(found: Scheme, request: _Request) -> QuantizedMatrix:
+    """Some channels at a time. Errors name channels of the whole matrix."""
+    w = np.asarray(request.w)
+    if w.ndim != 2 or not w.size:
+        return found.run(request)
+    parts, lost = [], []
+    for part in row_blocks(*w.shape):
+        try:
+            parts.append(found.run(replace(request, w=finite("weights", w[part], part.start))))
+        except ScaleUnderflow as error:
+            lost.append((part.start + error.channel, error))
+    if lost:
+        channel, first = lost[0]
+        raise ScaleUnderflow(channel, first.group, sum(each.count for _, each in lost), first.why)
+    return QuantizedMatrix.join(parts)

@@ -18,9 +18,9 @@ def round_half_even(x: ArrayLike) -> NDArray[np.int64]:
     return np.rint(np.asarray(x, dtype=np.float64)).astype(np.int64)
 
 
-def finite(name: str, x: ArrayLike) -> NDArray[np.float64]:
+def finite(name: str, x: ArrayLike, start: int = 0) -> NDArray[np.float64]:
     """``x`` as float64 of two dimensions. ``ValueError`` names the first entry that is not finite
-    or beyond float32's range."""
+    or beyond float32's range; rows are numbered from ``start`` on."""
     array = np.asarray(x)
     if array.dtype.kind == "c":
         raise TypeError(f"{name} must be real, not {array.dtype}")
@@ -30,8 +30,8 @@ def finite(name: str, x: ArrayLike) -> NDArray[np.float64]:
     bad = ~(np.abs(array) <= _FLOAT32_MAX)
     if bad.any():
         at = np.argwhere(bad)[0].tolist()
-        raise ValueError(f"{name} at {at} must be finite and within float32's range, "
-                         f"not {array[tuple(at)]}")
+        raise ValueError(f"{name} at {[start + at[0], at[1]]} must be finite and within float32's "
+                         f"range, not {array[tuple(at)]}")
     return array
 
 

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from models.text import show
+
 
 class TextTokenizer:
     """Encodes text whole: no truncation, no padding, special tokens included.
@@ -40,7 +42,8 @@ class TextTokenizer:
 
 
 class BytePairTokenizer:
-    """Byte-level pair encoding from the tables of a GGUF file. Nothing is added to a text.
+    """Byte-level pair encoding from the tables of a GGUF file. Nothing is added to a text; a byte
+    without a token, as control characters may be, is left out.
 
     Parameters
     ----------
@@ -59,7 +62,7 @@ class BytePairTokenizer:
         rules = {"smollm": pre_tokenizers.Sequence([
             pre_tokenizers.Digits(individual_digits=True), words]), "gpt-2": words}
         if rule not in rules:
-            raise ValueError(f"rule must be one of {', '.join(rules)}, not {rule!r}")
+            raise ValueError(f"rule must be one of {', '.join(rules)}, not {show(rule)}")
         pairs = []
         for merge in merges:
             left, _, right = merge.partition(" ")

@@ -26,6 +26,10 @@ def layout_of(config: Mapping[str, Any]) -> Layout | None:
     :class:`CheckpointError` for one that is not read."""
     found = config.get("quantization_config")
     if found is None:
+        if config.get("compression_config") is not None:
+            raise CheckpointError("config: compression_config, which older tools wrote, is not "
+                                  "read; quantization_config is: save the checkpoint again with "
+                                  "compressed-tensors")
         return None
     if not isinstance(found, Mapping):
         raise CheckpointError(f"config: quantization_config must be an object, not {show(found)}")

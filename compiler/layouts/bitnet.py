@@ -32,6 +32,7 @@ class BitNet(Layout):
         if self.linear_class is not None:
             self.one_of("linear_class", CLASSES)
         self.one_of("quantization_mode", ("offline", "online"), "offline")
+        self.one_of("use_rms_norm", (False,), False)
         kept = config.get("modules_to_not_convert")
         self.kept = ["lm_head"] if kept is None else kept
         if not (isinstance(self.kept, list) and all(isinstance(name, str) for name in self.kept)):

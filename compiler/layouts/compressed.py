@@ -48,6 +48,9 @@ class CompressedTensors(Layout):
         if sparsity and not (isinstance(sparsity, dict) and sparsity.get("format") == "dense"):
             raise CheckpointError("quantization_config: sparsity_config of compressed-tensors is "
                                   "not read; dense weights are")
+        if config.get("transform_config"):
+            raise CheckpointError("quantization_config: transform_config of compressed-tensors, "
+                                  "rotations beside the weights, is not read; plain weights are")
         groups = config.get("config_groups")
         if not isinstance(groups, dict) or not groups or not all(
                 isinstance(group, dict) and isinstance(group.get("weights"), dict)

@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 from models.datatype import Datatype
 from models.golden import ACCUMULATOR_MAX, accumulator_bound
 from models.groups import Underflow, check_underflow, offset_form
-from models.matrix import MANTISSA_BITS, QuantizedMatrix
+from models.matrix import MANTISSA_BITS, QuantizedMatrix, row_blocks
 from models.mx import floor_log2
 
 MULTIPLIER_BITS = 17  # of a scale's magnitude, and of twice an offset's
 _SIGNIFICAND = MANTISSA_BITS - 1  # bits of a scale's mantissa
 _ACCUMULATOR_TRIES = 3  # rounding may add to the first estimate
-_BLOCK = 1 << 20  # weights looked at together
 
 
 class LayoutError(ValueError):
@@ -69,14 +68,15 @@ class NativeMatrix:
     def factors(self) -> NDArray[np.float64]:
         return np.ones(len(self.codes)) if self.factor is None else self.factor
 
-    def dequantize(self) -> NDArray[np.float64]:
-        """Real weights, float64 [N, k_logical]."""
-        real = np.ldexp(self.datatype.decode(self.codes).astype(np.float64),
-                        self.datatype.exponent)
-        real *= np.repeat(self.scale, self.group_size, axis=1)
+    def dequantize(self, part: slice = slice(None)) -> NDArray[np.float64]:
+        """Real weights, float64 [N, k_logical], or a ``part`` of the channels."""
+        values = np.array(self.datatype.values, dtype=np.float64)
+        codes = self.datatype.check(self.codes[part])
+        real = np.ldexp(values, self.datatype.exponent)[codes]
+        real *= np.repeat(self.scale[part], self.group_size, axis=1)
         if self.offset is not None:
-            real += np.repeat(self.offset, self.group_size, axis=1)
-        real *= self.factors[:, None]
+            real += np.repeat(self.offset[part], self.group_size, axis=1)
+        real *= self.factors[part, None]
         if self.columns is None:
             return real[:, :self.k_logical]
         found = np.zeros((len(real), self.k_logical))
@@ -159,9 +159,7 @@ def _reach(native: NativeMatrix, scale: NDArray[np.float64], offset: NDArray[np.
     """Sum of the magnitudes of each channel's ``scale * value + offset``, [N]."""
     values = np.array(native.datatype.values, dtype=np.float64)
     reach = np.empty(len(scale))
-    rows = max(1, _BLOCK // native.codes.shape[1])
-    for start in range(0, len(scale), rows):
-        part = slice(start, start + rows)
+    for part in row_blocks(*native.codes.shape):
         total = values[native.codes[part]].reshape(-1, scale.shape[1], native.group_size)
         total *= scale[part, :, None]
         if offset is not None:

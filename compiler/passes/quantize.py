@@ -1,8 +1,9 @@
 """Weights to integers, or taken as the checkpoint has them, checked and packed into
 ``weights.bin``, one layer in memory at a time."""
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from compiler.passes.session import WEIGHTS_FILE, Session
 from hw.pack import pack_weights
 from models.golden import ACCUMULATOR_MAX, accumulator_bound
 from models.groups import Groups, ScaleUnderflow
-from models.matrix import QuantizedMatrix
+from models.matrix import QuantizedMatrix, row_blocks
 from models.quantize import Underflow, quantize
 from models.shapes import LinearShape
 
@@ -33,7 +34,8 @@ def quantized(op: LinearOp, weight: NDArray[np.float32], options: Options
     for a scale that underflows unless the options say what to do then."""
     assert op.quantizer is not None
     kind, size = op.quantizer, None if op.quantizer.block else op.group_size
-    empty = Groups.of(weight, op.group_size).absmax == 0
+    empty = np.concatenate([Groups.of(weight[part], op.group_size).absmax == 0
+                            for part in row_blocks(*weight.shape)])
     notes = [f"{empty.sum()} of {empty.size} groups are all zero"] if empty.any() else []
 
     def attempt(underflow: Underflow) -> QuantizedMatrix:
@@ -100,19 +102,25 @@ def _write(file: BinaryIO, offset: int, data: bytes) -> None:
     file.write(data)
 
 
+def _weights(program: Program, session: Session, found: LinearShape, op: LinearOp
+             ) -> tuple[QuantizedMatrix, tuple[str, ...], Callable[[slice], NDArray]]:
+    """The layer's weights, what there is to note of them, and rows of what they stand for."""
+    native = session.checkpoint.native(found)
+    if native is not None:
+        return *held(op, native, program.options, program.machine.act_bits), native.dequantize
+    weight = session.checkpoint.weight(found)
+    check_finite(found.tensor, weight)
+    return *quantized(op, weight, program.options), weight.__getitem__
+
+
 def _layer(program: Program, session: Session, found: LinearShape, op: LinearOp,
            file: BinaryIO, base: int) -> LinearOp:
     scale_bits, place = program.options.scale_bits, op.placed
-    native = session.checkpoint.native(found)
-    weight: NDArray[Any] = (session.checkpoint.weight(found) if native is None
-                            else native.dequantize())
-    check_finite(found.tensor, weight)
     bias = session.checkpoint.bias(found)
     if bias is not None and found.bias_tensor is not None:
         check_finite(found.bias_tensor, bias)
     try:
-        qm, notes = (quantized(op, weight, program.options) if native is None else
-                     held(op, native, program.options, program.machine.act_bits))
+        qm, notes, rows = _weights(program, session, found, op)
         check_shape(op, qm)
         bound = check_bound(op, qm, scale_bits, program.machine.act_bits)
         packed = pack_weights(op.planned, qm)
@@ -128,7 +136,7 @@ def _layer(program: Program, session: Session, found: LinearShape, op: LinearOp,
         _write(file, place.bias - base, bias.astype("<f4").tobytes())
     if qm.columns is not None and place.columns is not None:
         _write(file, place.columns - base, qm.columns.astype("<i4").tobytes())
-    quality = qm.sqnr_db(weight)
+    quality = qm.sqnr_db(rows)
     return replace(op, accumulator_bound=bound, notes=notes,
                    sqnr_db=round(quality, 2) if np.isfinite(quality) else None)
 

@@ -170,3 +170,21 @@ def test_activations_of_another_shape():
     plan = plan_gemm(PRESETS["tiny"], gemm_spec(PRESETS["tiny"], 2, matrix("int4", 1, 0)))
     with pytest.raises(ValueError, match=r"\(2, 4\), not \(2, 5\)"):
         pack_activations(plan, np.zeros((2, 5), dtype=np.int8))
+
+
+@pytest.mark.parametrize("preset", ["tiny", "ulx3s-12f"])
+@pytest.mark.parametrize("name", ["int4", "int8", "bitmod4", "bcq2", "ternary"])
+@pytest.mark.parametrize("m", [1, 9])
+def test_runs_of_tiles_give_the_same_bytes(monkeypatch, preset, name, m):
+    machine = PRESETS[preset]
+    if name not in supported(machine):
+        pytest.skip(f"{preset} does not run {name}")
+    rng = np.random.default_rng(5)
+    qm = random_matrix(machine, name, 531, 70, 32, rng, asymmetric=name == "int4")
+    plan = plan_gemm(machine, gemm_spec(machine, m, qm))
+    whole = pack_weights(plan, qm)
+    monkeypatch.setattr("hw.pack.PART", 1)
+    assert len(plan.tiles) > 1
+    parts = pack_weights(plan, qm)
+    assert (parts.weights, parts.scales) == (whole.weights, whole.scales)
+    assert (parts.correction == whole.correction).all()

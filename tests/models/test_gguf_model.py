@@ -1,3 +1,5 @@
+import struct
+
 import numpy as np
 import pytest
 from gguf import GGMLQuantizationType
@@ -64,3 +66,20 @@ def test_refused(tmp_path, weights, options, use, message):
     model = GgufModel(write_gguf(tmp_path / "m.gguf", weights, **options))
     with pytest.raises(GgufError, match=message):
         getattr(model, use)()
+
+
+def edited(path, key, value):
+    """The number of a metadata key overwritten in place."""
+    raw = bytearray(path.read_bytes())
+    at = raw.index(key.encode() + b"\4\0\0\0") + len(key) + 4
+    raw[at:at + 4] = struct.pack("<I", value)
+    path.unlink()
+    path.write_bytes(raw)
+    return GgufModel(path)
+
+
+@pytest.mark.parametrize("key", ["attention.head_count", "block_count", "embedding_length"])
+def test_sizes_that_cannot_be(tmp_path, weights, key):
+    model = edited(write_gguf(tmp_path / "m.gguf", weights), f"llama.{key}", 0)
+    with pytest.raises(GgufError, match="sizes in the metadata of .*m.gguf are damaged: "):
+        model.config()

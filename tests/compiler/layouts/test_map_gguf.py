@@ -21,7 +21,10 @@ GGUF = {"blk.0.attn_q": (32, 32), "blk.0.attn_k": (16, 32), "blk.0.attn_v": (16,
         "blk.0.ffn_down": (32, 64), "output": (11, 32)}
 
 
-def write_llama_gguf(path, kinds, **change):
+def write_llama_gguf(path, kinds, metadata=(), **change):
+    """``change`` are other tensors, ``metadata`` other values with their types before."""
+    more = dict(metadata)
+
     def number(value):
         return struct.pack("<II", 4, value)
     metadata = {"general.architecture": struct.pack("<I", 8) + text("llama"),
@@ -42,7 +45,7 @@ def write_llama_gguf(path, kinds, **change):
             raw = random_blocks(kind, n * k // NUMBERS[kind][1], seed=at)
         tensors[f"{name}.weight"] = (kind, (n, k), raw.tobytes())
     tensors = {name: found for name, found in (tensors | change).items() if found}
-    return write_gguf(path, tensors, list(metadata.items()))
+    return write_gguf(path, tensors, list((metadata | more).items()))
 
 
 def test_gguf(command, tmp_path):
