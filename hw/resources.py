@@ -11,7 +11,7 @@ out of the fit. Link, memory controller and clock of a board are part of all of 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -129,8 +129,12 @@ class Model:
         self._matrix = np.array([features(machine, self.kinds) for machine in self.machines])
         self._luts, self._ff = (np.array([getattr(sample.use, name) for sample in samples], float)
                                 for name in ("luts", "ff"))
-        self.coefficients = {name: self._fit(np.ones(len(samples), bool), values)
-                             for name, values in (("luts", self._luts), ("ff", self._ff))}
+
+    @cached_property
+    def coefficients(self) -> dict[str, np.ndarray]:
+        """Of every feature, for LUTs and flip-flops."""
+        return {name: self._fit(np.ones(len(self.samples), bool), values)
+                for name, values in (("luts", self._luts), ("ff", self._ff))}
 
     def _fit(self, chosen: np.ndarray, values: np.ndarray) -> np.ndarray:
         scale = values[chosen]
