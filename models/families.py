@@ -5,9 +5,11 @@ Examples are in ``models/configs``; their names stand for their paths.
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from models import names
 from models.shapes import Names, Transformer
 
 __all__ = ["EXAMPLES", "FAMILIES", "ConfigError", "read_config", "transformer"]
@@ -93,47 +95,32 @@ class _Fields:
 
 
 def _bert(fields: _Fields, family: str, class_name: str) -> Transformer:
-    attention = "attention.self"
-    names = Names(
-        embedding="embeddings", embedding_norm="embeddings.LayerNorm", layer="encoder.layer.{}",
-        qkv=tuple(f"{attention}.{part}" for part in ("query", "key", "value")),
-        attention="attention", output="attention.output.dense", residual="attention.residual",
-        inner=("intermediate.dense",), down="output.dense",
-        norms=("attention.output.LayerNorm", "output.LayerNorm"))
     positions = fields.size("max_position_embeddings")
     return Transformer(
-        family=family, names=names, **fields.sizes(), vocabulary=fields.size("vocab_size"),
-        norm_first=False, positions=positions,
-        table_rows=positions + fields.size("type_vocab_size"),
+        family=family, names=names.BERT, **fields.sizes(), vocabulary=fields.size("vocab_size"),
+        norm_first=False, causal=False, positions=positions, position_rows=positions,
+        segment_rows=fields.size("type_vocab_size"),
         pooler=class_name not in ("BertForMaskedLM", "BertForTokenClassification",
                                   "BertForQuestionAnswering"))
 
 
-def _llama_names(**changes: Any) -> Names:
-    return Names(**{
-        "embedding": "model.embed_tokens", "layer": "model.layers.{}",
-        "qkv": tuple(f"self_attn.{part}_proj" for part in "qkv"), "attention": "self_attn",
-        "output": "self_attn.o_proj", "inner": ("mlp.gate_proj", "mlp.up_proj"),
-        "down": "mlp.down_proj", "norms": ("input_layernorm", "post_attention_layernorm"),
-        "final_norm": "model.norm", **changes})
+_LLAMA_NAMES = {"mixtral": names.MIXTRAL, "phi3": names.PHI3, "bitnet": names.BITNET}
 
 
 def _llama(fields: _Fields, family: str, class_name: str) -> Transformer:
-    names, extra = _llama_names(), dict[str, Any]()
+    extra = dict[str, Any]()
     bias = fields.flag("attention_bias")
     if family == "mixtral":
-        names = _llama_names(expert="block_sparse_moe.experts.{}.", inner=("w1", "w3"), down="w2")
         extra = {"experts": fields.size("num_local_experts", most=MOST_LAYERS),
                  "chosen": fields.size("num_experts_per_tok", most=MOST_LAYERS)}
         if extra["chosen"] > extra["experts"]:
             raise ConfigError(f"config: num_experts_per_tok must be at most num_local_experts "
                               f"{extra['experts']}, not {extra['chosen']}")
-    if family == "phi3":
-        names = _llama_names(qkv=("self_attn.qkv_proj",), inner=("mlp.gate_up_proj",))
     vocabulary = fields.size("vocab_size")
     return Transformer(
-        family=family, names=names, **fields.sizes(), **extra, vocabulary=vocabulary,
-        outputs=vocabulary, tied=fields.flag("tie_word_embeddings", family == "bitnet"),
+        family=family, names=_LLAMA_NAMES.get(family, names.LLAMA), **fields.sizes(), **extra,
+        vocabulary=vocabulary, outputs=vocabulary,
+        tied=fields.flag("tie_word_embeddings", family == "bitnet"),
         positions=fields.size("max_position_embeddings", MOST),
         gated=True, rotary=True, norm_vectors=1,
         sub_norms=family == "bitnet", qkv_bias=bias or family == "qwen2", output_bias=bias,
@@ -141,57 +128,38 @@ def _llama(fields: _Fields, family: str, class_name: str) -> Transformer:
 
 
 def _phi(fields: _Fields, family: str, class_name: str) -> Transformer:
-    names = _llama_names(output="self_attn.dense", inner=("mlp.fc1",), down="mlp.fc2",
-                         norms=("input_layernorm",), final_norm="model.final_layernorm")
     fields.must("qk_layernorm", False)
     vocabulary = fields.size("vocab_size")
     return Transformer(
-        family=family, names=names, **fields.sizes(), vocabulary=vocabulary, outputs=vocabulary,
-        tied=fields.flag("tie_word_embeddings"),
+        family=family, names=names.PHI, **fields.sizes(), vocabulary=vocabulary,
+        outputs=vocabulary, tied=fields.flag("tie_word_embeddings"),
         positions=fields.size("max_position_embeddings", MOST),
         rotary=True, head_bias=True)
 
 
 def _gpt2(fields: _Fields, family: str, class_name: str) -> Transformer:
-    names = Names(
-        embedding="transformer.wte", layer="transformer.h.{}", qkv=("attn.c_attn",),
-        attention="attn", output="attn.c_proj", inner=("mlp.c_fc",), down="mlp.c_proj",
-        norms=("ln_1", "ln_2"), final_norm="transformer.ln_f")
     sizes = fields.sizes("n_embd", "", "n_layer", "n_head")
     vocabulary, positions = fields.size("vocab_size"), fields.size("n_positions")
     return Transformer(
-        family=family, names=names, **sizes, ffn=fields.size("n_inner", 4 * sizes["hidden"]),
+        family=family, names=names.GPT2, **sizes, ffn=fields.size("n_inner", 4 * sizes["hidden"]),
         vocabulary=vocabulary, outputs=vocabulary, tied=fields.flag("tie_word_embeddings", True),
-        table_rows=positions, positions=positions)
+        position_rows=positions, positions=positions)
 
 
 def _opt(fields: _Fields, family: str, class_name: str) -> Transformer:
-    names = Names(
-        embedding="model.decoder.embed_tokens", layer="model.decoder.layers.{}",
-        qkv=tuple(f"self_attn.{part}_proj" for part in "qkv"), attention="self_attn",
-        output="self_attn.out_proj", inner=("fc1",), down="fc2",
-        norms=("self_attn_layer_norm", "final_layer_norm"),
-        final_norm="model.decoder.final_layer_norm")
     sizes, bias = fields.sizes(ffn="ffn_dim"), fields.flag("enable_bias", True)
     fields.must("word_embed_proj_dim", sizes["hidden"])
     fields.must("do_layer_norm_before", True)
     vocabulary = fields.size("vocab_size")
     positions = fields.size("max_position_embeddings", 2048)
     return Transformer(
-        family=family, names=names, **sizes, vocabulary=vocabulary, outputs=vocabulary,
+        family=family, names=names.OPT, **sizes, vocabulary=vocabulary, outputs=vocabulary,
         tied=fields.flag("tie_word_embeddings", True),
-        table_rows=positions + 2,  # positions start at 2
+        position_rows=positions + 2,  # positions start at 2
         positions=positions, qkv_bias=bias, output_bias=bias, ffn_bias=bias)
 
 
 def _vit(fields: _Fields, family: str, class_name: str) -> Transformer:
-    names = Names(
-        embedding="vit.embeddings", patches="vit.embeddings.patch_embeddings.projection",
-        layer="vit.encoder.layer.{}",
-        qkv=tuple(f"attention.attention.{part}" for part in ("query", "key", "value")),
-        attention="attention", output="attention.output.dense", inner=("intermediate.dense",),
-        down="output.dense", norms=("layernorm_before", "layernorm_after"),
-        final_norm="vit.layernorm", head="classifier")
     side, patch = fields.size("image_size"), fields.size("patch_size")
     if side % patch:
         raise ConfigError(f"config: patch_size must divide image_size {side}, not {patch}")
@@ -199,11 +167,10 @@ def _vit(fields: _Fields, family: str, class_name: str) -> Transformer:
     count = len(labels) if isinstance(labels, dict) else None
     patches = (side // patch) ** 2
     return Transformer(
-        family=family, names=names, **fields.sizes(), vocabulary=0,
+        family=family, names=names.VIT, **fields.sizes(), vocabulary=0, causal=False,
         outputs=fields.size("num_labels", count), head_bias=True, patches=patches,
         patch=patch * patch * fields.size("num_channels"), positions=patches + 1,
-        table_rows=patches + 2,  # positions, and the class token itself
-        qkv_bias=fields.flag("qkv_bias", True))
+        position_rows=patches + 1, qkv_bias=fields.flag("qkv_bias", True))
 
 
 Reader = Callable[[_Fields, str, str], Transformer]
@@ -234,6 +201,16 @@ def _family(config: Mapping[str, Any]) -> tuple[str, str]:
     return family, name
 
 
+def _own_names(known: Names, config: Mapping[str, Any]) -> Names:
+    """``known``, or the names that ``config`` has under ``tensor_names``."""
+    kind = config.get("tensor_names")
+    if kind is None:
+        return known
+    if kind == "gguf":
+        return names.GGUF
+    raise ConfigError(f"config: tensor_names must be 'gguf', not {ascii(kind)[:80]}")
+
+
 def transformer(config: Mapping[str, Any]) -> Transformer:
     """The sizes of the model that ``config`` describes.
 
@@ -241,4 +218,5 @@ def transformer(config: Mapping[str, Any]) -> Transformer:
     a value that is missing or out of range.
     """
     family, class_name = _family(config)
-    return _READERS[family](_Fields(config), family, class_name)
+    model = _READERS[family](_Fields(config), family, class_name)
+    return replace(model, names=_own_names(model.names, config))

@@ -13,6 +13,9 @@ __all__ = ["LinearShape", "Names", "Transformer"]
 class LinearShape:
     """One matrix product, ``n`` outputs of ``k`` inputs; ``expert`` is its number in a mixture.
 
+    ``tensor`` holds the weight, as [n, k] in its order or, ``transposed``, as [k, n]; a patch's
+    projection has more axes, and a tied head is the embedding.
+
     ``role`` is one of ``patches``, ``query``, ``key``, ``value``, ``query_key_value``,
     ``attention_output``, ``ffn_gate``, ``ffn_up``, ``ffn_gate_up``, ``ffn_down``, ``pooler``,
     ``lm_head``, ``classifier``.
@@ -23,16 +26,29 @@ class LinearShape:
     k: int
     bias: bool
     expert: int | None = None
+    tensor: str
+    transposed: bool = False
+
+    @property
+    def bias_tensor(self) -> str | None:
+        return f"{self.name}.bias" if self.bias else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Names:
-    """What a family calls its parts. ``layer`` holds ``{}`` for the layer's number, and ``expert``
-    (before the names of the feed-forward matrices) for the expert's; the others are added to them.
+    """What a checkpoint calls a model's parts, and how it stores them. ``layer`` holds ``{}`` for
+    the layer's number, and ``expert`` (before the names of the feed-forward matrices) for the
+    expert's; names of parts of a layer are added to it.
 
+    embedding, attention, residual : prefixes of what holds no tensor by itself
+    token_table, position_table, segment_table, class_token : tensors, whole names
     qkv : query, key and value, or the one matrix that holds all three
     inner : gate and up, the one matrix that holds both, or up alone
     norms : of attention and feed-forward; one alone serves both, side by side
+    sub_norms : before the attention's output and before ``down``
+    prefix : checkpoints may leave it out, or put it, before the names of all but the head
+    transposed : the layers' matrices are stored as [k, n]
+    neighbours : rotary pairs are rows (2i, 2i + 1) of a head, else (i, i + half)
     """
     embedding: str
     layer: str
@@ -42,13 +58,22 @@ class Names:
     inner: tuple[str, ...]
     down: str
     norms: tuple[str, ...]
+    token_table: str = ""
+    position_table: str = ""
+    segment_table: str = ""
+    class_token: str = ""
     residual: str = "attention_residual"
     expert: str = ""
+    router: str = ""
+    sub_norms: tuple[str, ...] = ()
     embedding_norm: str = ""
     final_norm: str = ""
     patches: str = ""
     pooler: str = "pooler.dense"
     head: str = "lm_head"
+    prefix: str = ""
+    transposed: bool = False
+    neighbours: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,13 +85,16 @@ class Transformer:
     vocabulary : rows of the token embedding; 0 where images come in
     outputs : channels of the head; 0 for none
     tied : the head is the token embedding
-    table_rows : rows of every other embedding (positions, segments, class token)
+    positions : tokens of a sequence at most; 0 where nothing limits them
+    position_rows, segment_rows : rows of these embeddings. Positions take the last
+        ``positions`` rows
     patch : inputs of a patch's projection, and how many patches; zeros where tokens come in
     gated : the feed-forward has a gate beside ``up``
     experts, chosen : feed-forward blocks per layer, and how many of them a token visits
     norm_vectors : vectors of a norm: 1, gain alone; 2, gain and bias
     norm_first : norms stand before attention and feed-forward, else behind their residuals
     sub_norms : norms before the attention's output and before ``down`` too
+    causal : a token reads those before it and itself, else all
     """
     family: str
     names: Names
@@ -79,8 +107,9 @@ class Transformer:
     vocabulary: int
     outputs: int = 0
     tied: bool = False
-    table_rows: int = 0
     positions: int = 0
+    position_rows: int = 0
+    segment_rows: int = 0
     patch: int = 0
     patches: int = 0
     gated: bool = False
@@ -95,6 +124,7 @@ class Transformer:
     ffn_bias: bool = True
     head_bias: bool = False
     pooler: bool = False
+    causal: bool = True
 
     @property
     def query_width(self) -> int:
@@ -116,7 +146,8 @@ class Transformer:
         def linear(name: str, role: str, n: int, k: int, bias: bool,
                    expert: int | None = None) -> LinearShape:
             return LinearShape(name=f"{prefix}.{name}", role=role, n=n, k=k, bias=bias,
-                               expert=expert)
+                               expert=expert, tensor=f"{prefix}.{name}.weight",
+                               transposed=names.transposed)
 
         widths = self.query_width, self.key_width, self.key_width
         if len(names.qkv) == 1:
@@ -139,18 +170,20 @@ class Transformer:
 
     def linears(self) -> Iterator[LinearShape]:
         """Every linear layer of the model, in order of execution."""
+        names = self.names
         if self.patches:
-            yield LinearShape(name=self.names.patches, role="patches", n=self.hidden, k=self.patch,
-                              bias=True)
+            yield LinearShape(name=names.patches, role="patches", n=self.hidden, k=self.patch,
+                              bias=True, tensor=f"{names.patches}.weight")
         for number in range(self.layers):
             yield from self.layer(number)
         if self.pooler:
-            yield LinearShape(name=self.names.pooler, role="pooler", n=self.hidden, k=self.hidden,
-                              bias=True)
+            yield LinearShape(name=names.pooler, role="pooler", n=self.hidden, k=self.hidden,
+                              bias=True, tensor=f"{names.pooler}.weight")
         if self.outputs:
-            yield LinearShape(name=self.names.head, n=self.outputs, k=self.hidden,
+            yield LinearShape(name=names.head, n=self.outputs, k=self.hidden,
                               role="lm_head" if self.vocabulary else "classifier",
-                              bias=self.head_bias)
+                              bias=self.head_bias,
+                              tensor=names.token_table if self.tied else f"{names.head}.weight")
 
     @property
     def parameters(self) -> int:
@@ -162,5 +195,6 @@ class Transformer:
         per_layer = len(names.norms) * self.hidden + self.sub_norms * (self.hidden + self.ffn)
         others = bool(names.embedding_norm) + bool(names.final_norm)
         norms = self.norm_vectors * (self.layers * per_layer + others * self.hidden)
+        rows = self.vocabulary + self.position_rows + self.segment_rows + bool(names.class_token)
         routers = self.layers * self.experts * self.hidden if self.experts > 1 else 0
-        return matrices + norms + routers + (self.vocabulary + self.table_rows) * self.hidden
+        return matrices + norms + routers + rows * self.hidden
