@@ -10,12 +10,12 @@ import typer
 from compiler import show
 from compiler.bench import bench_map, bench_shapes
 from compiler.demo import run_demo
-from compiler.execute import BACKENDS, activations, execute, random_activations
 from compiler.graph import Options, Program
 from compiler.image import Image, open_image, report
 from compiler.mapping import map_checkpoint
 from compiler.passes import PASSES
 from compiler.passes.choose import AUTO, NATIVE
+from compiler.run_command import run
 from compiler.shapes import map_shapes
 from hw.cli import Pe, overrides, write_text
 from hw.config import PRESETS, Machine, machine
@@ -39,10 +39,6 @@ def _one_of(known: tuple[str, ...], value: str) -> str:
     if value not in known:
         raise typer.BadParameter(f"must be one of {', '.join(known)}, not {value!r}")
     return value
-
-
-def _backend(value: str) -> str:
-    return _one_of(BACKENDS, value)
 
 
 def _weights(value: str) -> str:
@@ -143,33 +139,7 @@ def _map(checkpoint: Path, out: Path, where: Machine, options: Options, config: 
     return report(program)
 
 
-@app.command()
-def run(
-    folder: Folder,
-    layer: Annotated[str, typer.Option(help="Name of the layer.")],
-    backend: Annotated[str, typer.Option(
-        callback=_backend, help=f"{', '.join(BACKENDS)}.")] = "golden",
-    source: Annotated[Path | None, typer.Option(
-        "--input", help=".npy of [m, k]: integers, or floats to quantize per token.")] = None,
-    pe: Pe = None,
-    seed: Annotated[int | None, typer.Option(
-        min=0, help="Seed of random activations if there is no --input; 0 if left out.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Run one layer. Exit status 1 if the RTL's bits or cycles differ from the models'."""
-    if source is not None and seed is not None:
-        raise typer.BadParameter("goes without --input", param_hint="--seed")
-    image = open_image(folder)
-    op, bits = image.layer(layer), image.machine.act_bits
-    a = random_activations(op, seed or 0, bits) if source is None else activations(op, source,
-                                                                                   bits)
-    result = execute(image, op, backend, a, lambda text: print(text, file=sys.stderr), pe)
-    if as_json:
-        print(json.dumps(result.to_dict()))
-    else:
-        show.print_result(result)
-    if not result.good:
-        raise typer.Exit(1)
+app.command()(run)
 
 
 def _text(image: Image, name: str) -> str:

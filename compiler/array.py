@@ -29,7 +29,7 @@ class Array:
     """
 
     def __init__(self, image: Image, launches: Launches, layers: int,
-                 form: KeyForm | None = KeyForm()) -> None:
+                 form: KeyForm | None) -> None:
         self.image, self.launches, self.layers, self.form = image, launches, layers, form
         self.weights = ImageWeights(image)
 

@@ -124,8 +124,8 @@ class CodeCache:
     def _launch(self, operator: str, layer: int, a: NDArray[np.integer], y: NDArray[np.int64],
                 group_size: int, matrix: Callable[[], QuantizedMatrix]) -> None:
         """``matrix`` is made only where the RTL needs it."""
-        spec = shape_spec(self._launches.machine, *a.shape, y.shape[1], self.form.datatype,
-                          group_size, False)
+        (m, k), n = a.shape, y.shape[1]
+        spec = shape_spec(self._launches.machine, m, k, n, self.form.datatype, group_size, False)
         self._launches.launch(Product(
             operator=operator, name=f"{operator} of layer {layer}", spec=spec, a=a, y=y,
             packed=lambda plan: pack_weights(plan, matrix())))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from compiler.checkpoint import open_checkpoint
 from compiler.graph import Options, Program
+from compiler.host_files import write_host_files
 from compiler.image import write_description
 from compiler.output import staged
 from compiler.passes import Session, run_passes
@@ -17,7 +18,8 @@ __all__ = ["map_checkpoint"]
 def map_checkpoint(checkpoint: Path, out: Path, machine: Machine, options: Options, *,
                    config: Path | None = None, track: Track = lambda items, label: items,
                    after: Callable[[str, Program], None] = lambda name, program: None) -> Program:
-    """Map every linear layer of ``checkpoint`` and write ``out``, whole or not at all.
+    """Map every linear layer of ``checkpoint`` and write ``out``, with what the host needs to run
+    the whole model, entire or not at all.
 
     ``track`` shows progress over layers; ``after`` is called with each pass's name and result.
     Raises ``ValueError`` or ``OSError``, of the kinds that the parts name, with a line for people.
@@ -25,5 +27,6 @@ def map_checkpoint(checkpoint: Path, out: Path, machine: Machine, options: Optio
     with open_checkpoint(checkpoint, config) as opened, staged(out) as folder:
         session = Session(checkpoint=opened, folder=folder, track=track)
         program = run_passes(Program(machine=machine, options=options), session, after)
+        write_host_files(opened, folder)
         write_description(program, folder)
     return program

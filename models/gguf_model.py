@@ -52,10 +52,15 @@ class GgufModel(Mapping[str, NDArray[np.float32]]):
 
     def field(self, name: str) -> Any:
         """The value of a metadata key. :class:`GgufError` if there is none."""
-        found = self._reader.get_field(name)
+        found = self.find(name)
         if found is None:
             raise GgufError(f"{self.path} has no metadata key {name}")
-        return found.contents()
+        return found
+
+    def find(self, name: str) -> Any:
+        """The value of a metadata key, or None."""
+        found = self._reader.get_field(name)
+        return None if found is None else found.contents()
 
     def config(self) -> LlamaConfig:
         """Sizes of a model of architecture ``llama``; :class:`GgufError` for another."""

@@ -1,0 +1,109 @@
+"""What an image holds for the host: the tensors that no matrix product has, the model's
+configuration, and its tokenizer."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+
+from compiler.checkpoint import Checkpoint
+from compiler.gguf_checkpoint import GgufCheckpoint
+from compiler.image import HOST_FILES, Image, ImageError
+from compiler.safetensors_file import CheckpointError, parse_json_object
+from models.gguf_model import GgufError, GgufModel
+from models.tokenizer import TextTokenizer
+
+__all__ = ["CONFIG_FILE", "TENSORS_FILE", "TOKENIZER_FILE", "gguf_config", "read_config",
+           "read_tensors", "read_tokenizer", "write_host_files"]
+
+TENSORS_FILE, CONFIG_FILE, TOKENIZER_FILE = HOST_FILES
+Tensors = dict[str, np.ndarray]
+
+
+# ---- writing ------------------------------------------------------------------------------
+def _of_gguf(checkpoint: GgufCheckpoint) -> tuple[Tensors, dict[str, Any], bytes | None]:
+    file = GgufModel(checkpoint.path)
+    weights = {linear.tensor for linear in checkpoint.linears if linear.role != "lm_head"}
+    weights.add("output.weight")
+    try:
+        tokenizer = file.tokenizer().to_json().encode()
+    except GgufError:  # a file without one, or of a kind that is not read
+        tokenizer = None
+    return ({name: file[name] for name in file if name not in weights},
+            gguf_config(checkpoint, file), tokenizer)
+
+
+def gguf_config(checkpoint: GgufCheckpoint, file: GgufModel) -> dict[str, Any]:
+    """The checkpoint's configuration and what :mod:`models.network` needs besides."""
+    config = {**checkpoint.config, "tensor_names": "gguf"}
+    for key, ours in (("rope_theta", "llama.rope.freq_base"),
+                      ("eos_token_id", "tokenizer.ggml.eos_token_id")):
+        if (value := file.find(ours)) is not None:
+            config[key] = value
+    scaling = file.find("llama.rope.scaling.type") or "none"
+    if scaling != "none" or "rope_freqs.weight" in file:
+        config["rope_scaling"] = {"rope_type": scaling}
+    return config
+
+
+def _of_safetensors(checkpoint: Checkpoint) -> tuple[Tensors, dict[str, Any], bytes | None]:
+    beside = checkpoint.path.with_name(TOKENIZER_FILE)
+    return ({host.tensor: checkpoint.read(host.tensor) for host in checkpoint.host},
+            checkpoint.config, beside.read_bytes() if beside.is_file() else None)
+
+
+def write_host_files(checkpoint: Checkpoint | GgufCheckpoint, folder: Path) -> None:
+    """The checkpoint's files for the host, float32 tensors; no ``tokenizer.json`` where the
+    checkpoint has none beside it, or in it, that is read."""
+    tensors, config, tokenizer = (
+        _of_gguf(checkpoint) if isinstance(checkpoint, GgufCheckpoint) else
+        _of_safetensors(checkpoint))
+    (folder / TENSORS_FILE).write_bytes(save(tensors))
+    text = json.dumps(config, indent=1, sort_keys=True)
+    (folder / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
+    if tokenizer is not None:
+        (folder / TOKENIZER_FILE).write_bytes(tokenizer)
+
+
+# ---- reading ------------------------------------------------------------------------------
+def _path(image: Image, name: str, why: str) -> Path:
+    if name not in image.files:
+        raise ImageError(f"{image.folder} has no {name}: {why}")
+    return image.folder / name
+
+
+def _mapped_before(image: Image, name: str) -> Path:
+    return _path(image, name, "it was mapped before images held the host's part; map the model "
+                              "again")
+
+
+def read_tensors(image: Image) -> Mapping[str, np.ndarray]:
+    """Embeddings, norms and the like, float32, by canonical name."""
+    path = _mapped_before(image, TENSORS_FILE)
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ImageError(f"{path} is no safetensors file: {error}; map the model again") from None
+
+
+def read_config(image: Image) -> dict[str, Any]:
+    """The checkpoint's configuration."""
+    path = _mapped_before(image, CONFIG_FILE)
+    try:
+        return parse_json_object(path.read_bytes(), str(path))
+    except CheckpointError as error:
+        raise ImageError(f"{error}; map the model again") from None
+
+
+def read_tokenizer(image: Image) -> TextTokenizer:
+    """Raises :class:`ImageError` if the image has none."""
+    path = _path(image, TOKENIZER_FILE, "the checkpoint came without one that is read; put its "
+                                        f"{TOKENIZER_FILE} beside it and map it again")
+    try:
+        return TextTokenizer(path)
+    except ValueError as error:
+        raise ImageError(str(error).splitlines()[0]) from None
