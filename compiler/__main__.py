@@ -10,6 +10,7 @@ import typer
 from compiler import show
 from compiler.bench import bench_map, bench_shapes
 from compiler.demo import run_demo
+from compiler.generate_command import generate_
 from compiler.graph import Options, Program
 from compiler.image import Image, open_image, report
 from compiler.mapping import map_checkpoint
@@ -140,6 +141,7 @@ def _map(checkpoint: Path, out: Path, where: Machine, options: Options, config: 
 
 
 app.command()(run)
+app.command("generate")(generate_)
 
 
 def _text(image: Image, name: str) -> str:
