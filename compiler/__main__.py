@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ import typer
 
 from compiler import show
 from compiler.bench import bench_map, bench_shapes
+from compiler.calibrate import TEXT, read_lines
 from compiler.demo import run_demo
 from compiler.generate_command import generate_
 from compiler.graph import Options, Program
@@ -16,6 +18,7 @@ from compiler.image import Image, open_image, report
 from compiler.mapping import map_checkpoint
 from compiler.passes import PASSES
 from compiler.passes.choose import AUTO, NATIVE
+from compiler.perplexity_command import perplexity
 from compiler.run_command import run
 from compiler.shapes import map_shapes
 from hw.cli import Pe, overrides, write_text
@@ -86,6 +89,12 @@ def map_(
     flush_small_scales: Annotated[bool, typer.Option(
         "--flush-small-scales", help="Raise scales too small for their form to the least there "
                                      "is.")] = False,
+    smooth: Annotated[float | None, typer.Option(
+        min=0, max=1, help="Move outliers of activations into weights, 0.5 as a rule: the float "
+                           "model reads a text for it.")] = None,
+    calibration: Annotated[Path | None, typer.Option(
+        help="Text file for --smooth, each line read on its own; a few sentences if left "
+             "out.")] = None,
     tokens: Annotated[int | None, typer.Option(
         min=1, max=1 << 20, help="Tokens per launch; 128, or those of an image, if left "
                                  "out.")] = None,
@@ -102,7 +111,7 @@ def map_(
     """Map every linear layer of a checkpoint; write programs, weights and a report."""
     if shapes_only is not None:
         for name, value in (("CHECKPOINT", checkpoint), ("--out", out), ("--config", config),
-                            ("--print-after", print_after)):
+                            ("--print-after", print_after), ("--smooth", smooth)):
             if value is not None:
                 raise typer.BadParameter("goes without --shapes-only", param_hint=name)
     elif checkpoint is None or out is None:
@@ -110,10 +119,14 @@ def map_(
                                  param_hint="CHECKPOINT" if checkpoint is None else "--out")
     elif context:
         raise typer.BadParameter("goes with --shapes-only", param_hint="--context")
+    if calibration is not None and smooth is None:
+        raise typer.BadParameter("goes with --smooth", param_hint="--calibration")
+    text = TEXT if calibration is None else read_lines(calibration)
     where = machine(machine_, overrides(settings), pe)
     options = Options(weights=weights, group_size=group_size, asymmetric=asymmetric,
                       scale_bits=scale_bits, clip_search=clip_search,
-                      flush_small_scales=flush_small_scales, tokens=tokens or Options.tokens,
+                      flush_small_scales=flush_small_scales, smooth=smooth,
+                      tokens=tokens or Options.tokens,
                       memory=Memory(latency=memory_latency, interval=memory_interval))
     if shapes_only is not None:
         with show.progress(as_json) as track:
@@ -121,7 +134,7 @@ def map_(
                                context=context, track=track)
     else:
         assert checkpoint is not None and out is not None
-        found = _map(checkpoint, out, where, options, config, print_after, as_json)
+        found = _map(checkpoint, out, where, options, config, text, print_after, as_json)
     if as_json:
         print(json.dumps(found, sort_keys=True))
     else:
@@ -129,19 +142,20 @@ def map_(
 
 
 def _map(checkpoint: Path, out: Path, where: Machine, options: Options, config: Path | None,
-         print_after: str | None, as_json: bool) -> dict[str, Any]:
+         text: Sequence[str], print_after: str | None, as_json: bool) -> dict[str, Any]:
     def after(name: str, program: Program) -> None:
         if name == print_after:
             print(program, end="", file=sys.stderr if as_json else sys.stdout)
 
     with show.progress(as_json) as track:
-        program = map_checkpoint(checkpoint, out, where, options, config=config, track=track,
-                                 after=after)
+        program = map_checkpoint(checkpoint, out, where, options, config=config, text=text,
+                                 track=track, after=after)
     return report(program)
 
 
 app.command()(run)
 app.command("generate")(generate_)
+app.command()(perplexity)
 
 
 def _text(image: Image, name: str) -> str:

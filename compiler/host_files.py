@@ -17,11 +17,16 @@ from compiler.safetensors_file import CheckpointError, parse_json_object
 from models.gguf_model import GgufError, GgufModel
 from models.tokenizer import TextTokenizer
 
-__all__ = ["CONFIG_FILE", "TENSORS_FILE", "TOKENIZER_FILE", "gguf_config", "read_config",
-           "read_tensors", "read_tokenizer", "write_host_files"]
+__all__ = ["CONFIG_FILE", "TENSORS_FILE", "TOKENIZER_FILE", "gguf_config", "input_scale",
+           "read_config", "read_tensors", "read_tokenizer", "scale_name", "write_host_files"]
 
 TENSORS_FILE, CONFIG_FILE, TOKENIZER_FILE = HOST_FILES
-Tensors = dict[str, np.ndarray]
+Tensors = Mapping[str, np.ndarray]
+
+
+def scale_name(layer: str) -> str:
+    """Tensor that multiplies the layer's inputs, [k]; not every image has one."""
+    return f"{layer}.input_scale"
 
 
 # ---- writing ------------------------------------------------------------------------------
@@ -56,12 +61,14 @@ def _of_safetensors(checkpoint: Checkpoint) -> tuple[Tensors, dict[str, Any], by
             checkpoint.config, beside.read_bytes() if beside.is_file() else None)
 
 
-def write_host_files(checkpoint: Checkpoint | GgufCheckpoint, folder: Path) -> None:
-    """The checkpoint's files for the host, float32 tensors; no ``tokenizer.json`` where the
-    checkpoint has none beside it, or in it, that is read."""
-    tensors, config, tokenizer = (
+def write_host_files(checkpoint: Checkpoint | GgufCheckpoint, input_scales: Tensors,
+                     folder: Path) -> None:
+    """The checkpoint's files for the host, float32 tensors, with ``input_scales`` by layer; no
+    ``tokenizer.json`` where the checkpoint has none beside it, or in it, that is read."""
+    found, config, tokenizer = (
         _of_gguf(checkpoint) if isinstance(checkpoint, GgufCheckpoint) else
         _of_safetensors(checkpoint))
+    tensors = {**found} | {scale_name(layer): scale for layer, scale in input_scales.items()}
     (folder / TENSORS_FILE).write_bytes(save(tensors))
     text = json.dumps(config, indent=1, sort_keys=True)
     (folder / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
@@ -70,20 +77,9 @@ def write_host_files(checkpoint: Checkpoint | GgufCheckpoint, folder: Path) -> N
 
 
 # ---- reading ------------------------------------------------------------------------------
-def _path(image: Image, name: str, why: str) -> Path:
-    if name not in image.files:
-        raise ImageError(f"{image.folder} has no {name}: {why}")
-    return image.folder / name
-
-
-def _mapped_before(image: Image, name: str) -> Path:
-    return _path(image, name, "it was mapped before images held the host's part; map the model "
-                              "again")
-
-
 def read_tensors(image: Image) -> Mapping[str, np.ndarray]:
     """Embeddings, norms and the like, float32, by canonical name."""
-    path = _mapped_before(image, TENSORS_FILE)
+    path = image.folder / TENSORS_FILE
     try:
         return load_file(path)
     except SafetensorError as error:
@@ -92,18 +88,24 @@ def read_tensors(image: Image) -> Mapping[str, np.ndarray]:
 
 def read_config(image: Image) -> dict[str, Any]:
     """The checkpoint's configuration."""
-    path = _mapped_before(image, CONFIG_FILE)
+    path = image.folder / CONFIG_FILE
     try:
         return parse_json_object(path.read_bytes(), str(path))
     except CheckpointError as error:
         raise ImageError(f"{error}; map the model again") from None
 
 
+def input_scale(image: Image, layer: str) -> np.ndarray | None:
+    """What multiplies the layer's inputs, float32 [k], if anything does."""
+    return read_tensors(image).get(scale_name(layer))
+
+
 def read_tokenizer(image: Image) -> TextTokenizer:
     """Raises :class:`ImageError` if the image has none."""
-    path = _path(image, TOKENIZER_FILE, "the checkpoint came without one that is read; put its "
-                                        f"{TOKENIZER_FILE} beside it and map it again")
+    if TOKENIZER_FILE not in image.files:
+        raise ImageError(f"{image.folder} has no {TOKENIZER_FILE}, so that it reads no text: put "
+                         "the checkpoint's beside it and map the model again")
     try:
-        return TextTokenizer(path)
+        return TextTokenizer(image.folder / TOKENIZER_FILE)
     except ValueError as error:
         raise ImageError(str(error).splitlines()[0]) from None

@@ -31,7 +31,7 @@ from sim.memory import Memory
 __all__ = ["FORMAT", "HOST_FILES", "Image", "ImageError", "MANIFEST_FILE", "REPORT_FILE",
            "open_image", "write_description"]
 
-FORMAT, VERSION = "bitwright-image", 2
+FORMAT, VERSION = "bitwright-image", 3
 MANIFEST_FILE, REPORT_FILE = "manifest.json", "report.json"
 HOST_FILES = ("host.safetensors", "config.json", "tokenizer.json")
 MAX_MANIFEST = 1 << 26  # bytes
@@ -142,7 +142,7 @@ def _value(entry: Mapping[str, Any], key: str, kind: type, where: str) -> Any:
     value = entry.get(key)
     if type(value) is not kind:
         kinds = {int: "an integer", str: "text", bool: "true or false", dict: "an object",
-                  list: "a list"}
+                  list: "a list", float: "a number"}
         raise ImageError(f"{where}: {key} must be {kinds[kind]}, not {show(value)}; {AGAIN}")
     return value
 
@@ -205,6 +205,7 @@ def _options(values: Mapping[str, Any], where: str) -> Options:
     return Options(
         weights=_value(values, "weights", str, where), tokens=tokens,
         group_size=_optional(values, "group_size", int, where),
+        smooth=_optional(values, "smooth", float, where),
         scale_bits=_value(values, "scale_bits", int, where),
         **{key: _value(values, key, bool, where)
            for key in ("asymmetric", "clip_search", "flush_small_scales")},
@@ -244,7 +245,8 @@ def _open(folder: Path, path: Path, manifest: dict[str, Any]) -> Image:
     except ValueError as error:  # memory timing out of range
         raise ImageError(f"{where}: {error}; {AGAIN}") from None
     files = _value(manifest, "files", dict, where)
-    present = (PROGRAM_FILE, WEIGHTS_FILE, *(name for name in HOST_FILES if name in files))
+    *needed, tokenizer = HOST_FILES
+    present = (PROGRAM_FILE, WEIGHTS_FILE, *needed, *[tokenizer] * (tokenizer in files))
     for name in present:
         entry = _value(files, name, dict, where)
         expected = _value(entry, "bytes", int, where)

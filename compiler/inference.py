@@ -11,7 +11,7 @@ from compiler.array import Array
 from compiler.attention import KeyForm
 from compiler.checkpoint import Checkpoint, open_checkpoint
 from compiler.execute import bias, matrix
-from compiler.host_files import gguf_config, read_config, read_tensors
+from compiler.host_files import gguf_config, read_config, read_tensors, scale_name
 from compiler.image import Image, ImageError
 from compiler.launches import Launches
 from models.arithmetic import FloatCache
@@ -27,11 +27,13 @@ Floats = NDArray[np.floating[Any]]
 class _Dequantized:
     """The image's weights in floating point, float32, read for every product."""
 
-    def __init__(self, image: Image, layers: int) -> None:
-        self.image, self.layers = image, layers
+    def __init__(self, image: Image, tensors: Mapping[str, np.ndarray], layers: int) -> None:
+        self.image, self.tensors, self.layers = image, tensors, layers
 
     def linear(self, name: str, x: Floats) -> Floats:
         op = self.image.layer(name)
+        scale = self.tensors.get(scale_name(name))
+        x = x if scale is None else x * scale
         y: Floats = x @ matrix(self.image, op).dequantize().T.astype(x.dtype)
         offset = bias(self.image, op)
         return y if offset is None else y + offset
@@ -61,11 +63,11 @@ class MappedModel:
 
     def on_array(self, launches: Launches, form: KeyForm | None) -> Network:
         """Matrix products on the array; attention also, unless ``form`` is None."""
-        return self._network(Array(self.image, launches, self.model.layers, form))
+        return self._network(Array(self.image, self.tensors, launches, self.model.layers, form))
 
     def dequantized(self) -> Network:
         """All in floating point, with the weights that the image stands for."""
-        return self._network(_Dequantized(self.image, self.model.layers))
+        return self._network(_Dequantized(self.image, self.tensors, self.model.layers))
 
 
 def checkpoint_network(path: Path) -> Network:

@@ -1,8 +1,9 @@
 """A checkpoint to a folder that runs: the passes, from start to end."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from compiler.calibrate import TEXT, input_scales
 from compiler.checkpoint import open_checkpoint
 from compiler.graph import Options, Program
 from compiler.host_files import write_host_files
@@ -16,17 +17,20 @@ __all__ = ["map_checkpoint"]
 
 
 def map_checkpoint(checkpoint: Path, out: Path, machine: Machine, options: Options, *,
-                   config: Path | None = None, track: Track = lambda items, label: items,
+                   config: Path | None = None, text: Sequence[str] = TEXT,
+                   track: Track = lambda items, label: items,
                    after: Callable[[str, Program], None] = lambda name, program: None) -> Program:
     """Map every linear layer of ``checkpoint`` and write ``out``, with what the host needs to run
     the whole model, entire or not at all.
 
+    ``text`` is what activations are taken from where options ask for smoothing, line by line.
     ``track`` shows progress over layers; ``after`` is called with each pass's name and result.
     Raises ``ValueError`` or ``OSError``, of the kinds that the parts name, with a line for people.
     """
     with open_checkpoint(checkpoint, config) as opened, staged(out) as folder:
-        session = Session(checkpoint=opened, folder=folder, track=track)
+        scales = {} if options.smooth is None else input_scales(opened, options.smooth, text)
+        session = Session(checkpoint=opened, folder=folder, track=track, input_scales=scales)
         program = run_passes(Program(machine=machine, options=options), session, after)
-        write_host_files(opened, folder)
+        write_host_files(opened, scales, folder)
         write_description(program, folder)
     return program

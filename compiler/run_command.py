@@ -10,6 +10,7 @@ import typer
 from compiler import show
 from compiler.attention import FORMS, KeyForm
 from compiler.execute import BACKENDS, Result, activations, execute, random_activations
+from compiler.host_files import input_scale
 from compiler.image import Image, open_image
 from compiler.show_launches import print_text_run
 from compiler.text_run import run_text
@@ -54,8 +55,10 @@ def say(text: str) -> None:
 def _layer(image: Image, layer: str, backend: str, source: Path | None, pe: str | None,
            seed: int | None) -> Result:
     op, bits = image.layer(layer), image.machine.act_bits
-    a = random_activations(op, seed or 0, bits) if source is None else activations(op, source,
-                                                                                   bits)
+    if source is None:
+        a = random_activations(op, seed or 0, bits)
+    else:
+        a = activations(op, source, bits, input_scale(image, layer))
     return execute(image, op, backend, a, say, pe)
 
 

@@ -107,6 +107,8 @@ def _layer(program: Program, session: Session, found: Linear, op: LinearOp,
     weight: NDArray[Any] = (session.checkpoint.weight(found) if native is None
                             else native.dequantize())
     check_finite(found.tensor, weight)
+    if (scale := session.input_scales.get(op.name)) is not None:
+        weight = weight / scale
     bias = session.checkpoint.bias(found)
     if bias is not None and found.bias_tensor is not None:
         check_finite(found.bias_tensor, bias)
