@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 __all__ = ["input_scale"]
 
-_RANGE = 128      # features further below the greatest than this count as no smaller
+_RANGE = 32       # features further below the greatest than this count as no smaller
 _LEAST = 1e-5
 
 
@@ -24,7 +24,7 @@ def input_scale(maxima: NDArray[np.floating], weight: NDArray[np.floating],
     """``max|w| ** (1 - strength) / max|x| ** strength`` of each input feature, float32 [k].
 
     ``maxima`` [k] are the greatest magnitudes of activations, ``weight`` is [n, k]; neither counts
-    as less than 1/128 of its greatest. ``strength`` 0 to 1: how much of the difference between
+    as less than 1/32 of its greatest. ``strength`` 0 to 1: how much of the difference between
     features goes to the weights.
     """
     if not 0 <= strength <= 1:
