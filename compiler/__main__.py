@@ -65,6 +65,9 @@ def map_(
     out: Annotated[Path | None, typer.Option(help="Folder to write, whole or not at all.")] = None,
     config: Annotated[Path | None, typer.Option(
         help="config.json; the one beside the checkpoint if left out.")] = None,
+    names: Annotated[Path | None, typer.Option(
+        help="A .toml file with the family and the tensor names of a checkpoint that has "
+             "others.")] = None,
     shapes_only: Annotated[str | None, typer.Option(
         "--shapes-only", metavar="CONFIG",
         help="In place of a checkpoint and --out, report what the model of a config.json costs, or "
@@ -111,7 +114,8 @@ def map_(
     """Map every linear layer of a checkpoint; write programs, weights and a report."""
     if shapes_only is not None:
         for name, value in (("CHECKPOINT", checkpoint), ("--out", out), ("--config", config),
-                            ("--print-after", print_after), ("--smooth", smooth)):
+                            ("--names", names), ("--print-after", print_after),
+                            ("--smooth", smooth)):
             if value is not None:
                 raise typer.BadParameter("goes without --shapes-only", param_hint=name)
     elif checkpoint is None or out is None:
@@ -134,7 +138,7 @@ def map_(
                                context=context, track=track)
     else:
         assert checkpoint is not None and out is not None
-        found = _map(checkpoint, out, where, options, config, text, print_after, as_json)
+        found = _map(checkpoint, out, where, options, config, names, text, print_after, as_json)
     if as_json:
         print(json.dumps(found, sort_keys=True))
     else:
@@ -142,13 +146,15 @@ def map_(
 
 
 def _map(checkpoint: Path, out: Path, where: Machine, options: Options, config: Path | None,
-         text: Sequence[str], print_after: str | None, as_json: bool) -> dict[str, Any]:
+         names: Path | None, text: Sequence[str], print_after: str | None, as_json: bool
+         ) -> dict[str, Any]:
     def after(name: str, program: Program) -> None:
         if name == print_after:
             print(program, end="", file=sys.stderr if as_json else sys.stdout)
 
     with show.progress(as_json) as track:
-        program = map_checkpoint(checkpoint, out, where, options, config=config, text=text,
+        program = map_checkpoint(checkpoint, out, where, options, config=config, names=names,
+                                 text=text,
                                  track=track, after=after)
     return report(program)
 

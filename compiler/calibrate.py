@@ -12,7 +12,6 @@ from compiler.gguf_checkpoint import GgufCheckpoint
 from compiler.host_files import TOKENIZER_FILE
 from compiler.memory import MapError
 from models.arithmetic import FloatArithmetic
-from models.families import transformer
 from models.network import Network
 from models.smoothing import input_scale
 from models.tokenizer import TextTokenizer
@@ -71,7 +70,7 @@ def input_scales(checkpoint: Checkpoint | GgufCheckpoint, strength: float,
         raise MapError(f"--smooth reads text, and {where} is not there; put it beside the "
                        "checkpoint")
     config, tensors = checkpoint.config, checkpoint.tensors()
-    model = transformer(config)
+    model = checkpoint.model
     recorder = _Recorder(model, tensors)
     network = Network(model, config, tensors, recorder)
     tokenizer = TextTokenizer(where)

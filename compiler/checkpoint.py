@@ -10,7 +10,7 @@ import numpy as np
 
 from compiler.gguf_checkpoint import GgufCheckpoint
 from compiler.layouts import NativeMatrix, layout_of
-from compiler.names import Architecture, HostTensor, Linear, architecture
+from compiler.names import Architecture, architecture, canonical
 from compiler.safetensors_file import (
     CheckpointError,
     SafetensorsFile,
@@ -19,6 +19,10 @@ from compiler.safetensors_file import (
     size_of_file,
 )
 from compiler.shards import INDEX, ShardedFile
+from models.arithmetic import weight_of
+from models.host import HostTensor
+from models.name_map import read_name_map
+from models.shapes import LinearShape, Transformer
 
 MAX_CONFIG = 1 << 20  # bytes
 
@@ -49,12 +53,14 @@ class Checkpoint:
     path : ``Path``
     config : ``dict``
         The contents of ``config.json``.
+    model : :class:`Transformer`
+        Its sizes and names.
     architecture : ``str``
-        ``"bert"`` or ``"llama"``.
-    linears : ``tuple`` of :class:`Linear`
+        One of :data:`models.families.FAMILIES`.
+    linears : ``tuple`` of :class:`LinearShape`
         The matrices for the array, in order of execution.
     host : ``tuple`` of :class:`HostTensor`
-        Embeddings and norms.
+        Embeddings, norms and routers.
     unused : ``tuple`` of ``str``
         Canonical names of stored tensors that are not read: buffers, a task head, a second copy
         of a tied embedding.
@@ -66,12 +72,13 @@ class Checkpoint:
         self._file = file
         self.path = file.path
         self.config = dict(config)
-        self._stored = _canonical(file)
+        self._stored = _stored_names(file, architecture(self.config))
         found = architecture(self.config, self._stored)
+        self.model: Transformer = found.model
         self.architecture = found.name
-        self.linears: tuple[Linear, ...] = found.linears
+        self.linears: tuple[LinearShape, ...] = found.linears
         self.host: tuple[HostTensor, ...] = found.host
-        self._shapes = found.shapes
+        self._shapes = dict(found.shapes)
         self._tensors = _Canonical(file, self._stored)
         self._layout = layout_of(self.config)
         self.quantized = self._layout.name if self._layout else ""
@@ -96,7 +103,7 @@ class Checkpoint:
                     total.update(block)
         return total.hexdigest()
 
-    def native(self, linear: Linear) -> NativeMatrix | None:
+    def native(self, linear: LinearShape) -> NativeMatrix | None:
         """The layer's weights as they are stored; None if they are in floats. Raises
         :class:`CheckpointError` for tensors that are not of the layout."""
         if self._layout is None or linear.name not in self._native:
@@ -123,7 +130,7 @@ class Checkpoint:
                                   "that it belongs to this file")
         return modules, parts
 
-    def _zero_bias(self, linear: Linear, module: str) -> set[str]:
+    def _zero_bias(self, linear: LinearShape, module: str) -> set[str]:
         """The bias of zeros that some tools give every layer, if the model has none there."""
         name = f"{module}.bias"
         if linear.bias_tensor is not None or self._stored.get(name) is None:
@@ -140,11 +147,11 @@ class Checkpoint:
             raise KeyError(tensor)
         return self._file.read(self._stored[tensor])
 
-    def weight(self, linear: Linear) -> np.ndarray:
+    def weight(self, linear: LinearShape) -> np.ndarray:
         """``[n, k]`` float32."""
-        return self.read(linear.tensor)
+        return np.ascontiguousarray(weight_of(linear, {linear.tensor: self.read(linear.tensor)}))
 
-    def bias(self, linear: Linear) -> np.ndarray | None:
+    def bias(self, linear: LinearShape) -> np.ndarray | None:
         """``[n]`` float32, or None for a layer without one."""
         return self.read(linear.bias_tensor) if linear.bias_tensor else None
 
@@ -177,11 +184,10 @@ class Checkpoint:
         return tuple(unused)
 
 
-def _canonical(file: SafetensorsFile | ShardedFile) -> dict[str, str]:
+def _stored_names(file: SafetensorsFile | ShardedFile, found: Architecture) -> dict[str, str]:
     """Stored name of each tensor by canonical name."""
     names: dict[str, str] = {}
-    for stored in file.names:
-        name = stored.removeprefix("bert.")
+    for stored, name in canonical(found, file.names).items():
         if name in names:
             raise CheckpointError(f"{file.path}: tensors {show(names[name])} and {show(stored)} "
                                   "have one meaning: keep one of them")
@@ -202,9 +208,16 @@ def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
     return parse_json_object(raw, str(path))
 
 
+def _name_map(path: Path) -> dict[str, Any]:
+    try:
+        return read_name_map(path)
+    except ValueError as error:
+        raise CheckpointError(str(error)) from None
+
+
 def open_checkpoint(path: str | os.PathLike[str],
-                    config: str | os.PathLike[str] | Mapping[str, Any] | None = None
-                    ) -> Checkpoint | GgufCheckpoint:
+                    config: str | os.PathLike[str] | Mapping[str, Any] | None = None,
+                    names: Path | None = None) -> Checkpoint | GgufCheckpoint:
     """Open a checkpoint and check every tensor's name, shape and type.
 
     Parameters
@@ -213,6 +226,7 @@ def open_checkpoint(path: str | os.PathLike[str],
         ``model.safetensors.index.json``, or a ``.gguf`` file
     config : ``config.json``, or its contents; the one beside the file if not given. A ``.gguf``
         file has its own.
+    names : a TOML file of :mod:`models.name_map`, for a checkpoint with other names than its family
 
     Raises :class:`CheckpointError` for a file or configuration that cannot be read, an unknown
     architecture, and a tensor that is missing, unknown, or of another shape or type. Whether the
@@ -223,9 +237,13 @@ def open_checkpoint(path: str | os.PathLike[str],
         path = path / (INDEX if (path / INDEX).exists() else "model.safetensors")
     size_of_file(path)
     if path.suffix == ".gguf":
+        if names is not None:
+            raise CheckpointError(f"{path} has the names of its format: leave out {names}")
         return GgufCheckpoint(path)
     if not isinstance(config, Mapping):
         config = read_config(path.with_name("config.json") if config is None else config)
+    if names is not None:
+        config = {**config, **_name_map(names)}
     file = (ShardedFile if path.suffix == ".json" else SafetensorsFile)(path)
     try:
         return Checkpoint(file, config)

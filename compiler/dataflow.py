@@ -1,12 +1,15 @@
-"""The operators of a transformer, and which reads what: one sequence of tokens."""
+"""What the operators of a transformer cost for one sequence of tokens, and which reads what."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import networkx as nx
 
 from compiler.graph import HostOp, LinearOp
-from compiler.names import Linear
-from models.shapes import Transformer
+from models import operators as ops
+from models.numerics import Numerics
+from models.shapes import LinearShape, Transformer
+from models.wiring import operators
 
 __all__ = ["dataflow"]
 
@@ -17,124 +20,110 @@ REASONS = {
     "attention values": "both operands change with the tokens",
     "router": "small, and kept as it is",
 }
+NO_CONSTANTS = Numerics(eps=0.0, activation="")  # costs do not depend on them
+# These move values, and cost nothing: their readers read what they do.
+MOVES = ops.Patches | ops.Split | ops.CacheKeys | ops.ExpertInput | ops.FirstToken
 
 
-class _Builder:
-    def __init__(self, tokens: int, context: int):
-        self.tokens = tokens
-        self.context = context
-        self.graph = nx.DiGraph()
-
-    def add(self, op: LinearOp | HostOp, *inputs: str) -> str:
-        self.graph.add_node(op.name, op=op)
-        self.graph.add_edges_from((source, op.name) for source in inputs)
-        return op.name
-
-    def host(self, name: str, operator: str, *inputs: str, width: int, macs: int = 0,
-             tokens: int | None = None) -> str:
-        """``width`` results per token."""
-        count = self.tokens if tokens is None else tokens
-        return self.add(HostOp(name=name, operator=operator, macs=macs, elements=count * width,
-                               reason=REASONS.get(operator, "floating point")), *inputs)
-
-    def linear(self, found: Linear, *inputs: str, tokens: int | None = None) -> str:
-        return self.add(LinearOp(name=found.name, tensor=found.tensor, role=found.role,
-                                 m=self.tokens if tokens is None else tokens, k=found.k,
-                                 n=found.n, bias_tensor=found.bias_tensor), *inputs)
-
-    def attention(self, prefix: str, query: str, key: str, value: str, width: int,
-                  heads: int) -> str:
-        """Scores of every token with all there are, softmax, weighted values."""
-        read = self.context + self.tokens
-        pairs = self.tokens * read
-        scores = self.host(f"{prefix}.scores", "attention scores", query, key,
-                           width=heads * read, macs=pairs * width)
-        weights = self.host(f"{prefix}.softmax", "softmax", scores, width=heads * read)
-        return self.host(f"{prefix}.values", "attention values", weights, value, width=width,
-                         macs=pairs * width)
-
-
-def _layer(b: _Builder, model: Transformer, number: int, x: str, linears: Iterator[Linear]) -> str:
-    names, prefix, hidden = model.names, model.names.layer.format(number), model.hidden
-
-    def norm(which: int, source: str) -> str:
-        return b.host(f"{prefix}.{names.norms[which]}", "norm", source, width=hidden)
-
-    y = entry = norm(0, x) if model.norm_first else x
-    y = _attention(b, model, f"{prefix}.{names.attention}", y, linears)
-    if model.sub_norms:
-        y = b.host(f"{prefix}.{names.attention}.sub_norm", "norm", y, width=model.query_width)
-    y = b.linear(next(linears), y)
-    if len(names.norms) == 1:  # side by side
-        z = _feed_forward(b, model, prefix, entry, linears)
-        return b.host(f"{prefix}.residual", "residual", x, y, z, width=hidden)
-    x = b.host(f"{prefix}.{names.residual}", "residual", x, y, width=hidden)
-    if not model.norm_first:
-        x = norm(0, x)
-    y = norm(1, x) if model.norm_first else x
-    y = _feed_forward(b, model, prefix, y, linears)
-    x = b.host(f"{prefix}.residual", "residual", x, y, width=hidden)
-    return x if model.norm_first else norm(1, x)
+def _host(op: ops.Operator, tokens: int, read: int) -> HostOp:
+    """For ``tokens`` of a sequence of ``read``."""
+    macs = 0
+    match op:
+        case ops.Embedding():
+            operator, width = "embedding", op.width
+        case ops.Norm():
+            operator, width = "norm", op.width
+        case ops.Rotary():
+            operator, width = "rotary", op.heads * op.head_dim
+        case ops.AttentionScores():
+            operator, width = "attention scores", op.heads * read
+            macs = tokens * read * op.heads * op.head_dim
+        case ops.Softmax():
+            operator, width = "softmax", op.heads * read
+        case ops.AttentionValues():
+            operator, width = "attention values", op.heads * op.head_dim
+            macs = tokens * read * width
+        case ops.Activation():
+            operator, width = "activation", op.width
+        case ops.Residual():
+            operator, width = "residual", op.width
+        case ops.Router():
+            operator, width, macs = "router", op.experts, tokens * op.experts * op.width
+        case ops.ExpertSum():
+            operator, width = "sum of experts", op.width
+        case ops.Pooler():
+            return HostOp(name=op.name, operator="pooler", macs=op.shape.n * op.shape.k,
+                          elements=op.shape.n, reason=UNUSED_POOLER)
+        case _:
+            raise TypeError(f"no cost is known of {type(op).__name__}")
+    return HostOp(name=op.name, operator=operator, macs=macs, elements=tokens * width,
+                  reason=REASONS.get(operator, "floating point"))
 
 
-def _attention(b: _Builder, model: Transformer, prefix: str, x: str, linears: Iterator[Linear]
-               ) -> str:
-    parts = [b.linear(next(linears), x) for _ in model.names.qkv]
-    query, key, value = parts if len(parts) == 3 else parts * 3
-    if model.rotary:
-        above = prefix.rpartition(".")[0]
-        query = b.host(f"{above}.rotary_q", "rotary", query, width=model.query_width)
-        key = b.host(f"{above}.rotary_k", "rotary", key, width=model.key_width)
-    return b.attention(prefix, query, key, value, model.query_width, model.heads)
+def _linear(shape: LinearShape, tokens: int) -> LinearOp:
+    return LinearOp(name=shape.name, tensor=shape.tensor, role=shape.role, m=tokens, k=shape.k,
+                    n=shape.n, bias_tensor=shape.bias_tensor)
 
 
-def _feed_forward(b: _Builder, model: Transformer, prefix: str, x: str, linears: Iterator[Linear]
-                  ) -> str:
-    """One block, or those experts of a mixture that see a token."""
-    if model.experts == 1:
-        return _block(b, model, prefix, x, linears, b.tokens)
-    routed = b.host(f"{prefix}.router", "router", x, width=model.experts,
-                    macs=b.tokens * model.experts * model.hidden)
-    outputs = []
-    for expert, tokens in enumerate(model.expert_tokens(b.tokens)):
-        own = [next(linears) for _ in range(len(model.names.inner) + 1)]
-        if tokens:
-            outputs.append(_block(b, model, f"{prefix}.expert.{expert}", routed, iter(own), tokens))
-    return b.host(f"{prefix}.experts", "sum of experts", *outputs, width=model.hidden)
+class _Costs:
+    def __init__(self, model: Transformer, source: nx.DiGraph, tokens: int, least: int):
+        self.model, self.source, self.tokens = model, source, tokens
+        self.shares = [max(share, least) for share in model.expert_tokens(tokens)]
+        self.counts: dict[str, int] = {}  # of tokens, by operator
+
+    def op(self, name: str) -> ops.Operator:
+        found: ops.Operator = self.source.nodes[name]["op"]
+        return found
+
+    def count(self, op: ops.Operator) -> int:
+        """Tokens that ``op`` gives a value for."""
+        match op:
+            case ops.Patches():
+                return self.model.patches
+            case ops.Embedding() | ops.ExpertSum():
+                return self.tokens
+            case ops.ExpertInput():
+                return self.shares[op.expert]
+            case ops.FirstToken():
+                return 1
+            case _:
+                return self.counts[op.inputs[0]]
+
+    def inputs(self, op: ops.Operator) -> Iterator[str]:
+        """Names of the operators whose values ``op`` reads, past those that only move them."""
+        for name in op.inputs:
+            match before := self.op(name):
+                case ops.CacheKeys():
+                    name = before.inputs[isinstance(op, ops.AttentionValues)]
+                    yield from self.past(name)
+                case ops.ExpertInput():
+                    yield before.inputs[1]
+                case _:
+                    yield from self.past(name)
+
+    def past(self, name: str) -> Iterator[str]:
+        op = self.op(name)
+        if isinstance(op, MOVES):
+            yield from self.inputs(op)
+        else:
+            yield name
 
 
-def _block(b: _Builder, model: Transformer, prefix: str, x: str, linears: Iterator[Linear],
-           tokens: int) -> str:
-    inner = [b.linear(next(linears), x, tokens=tokens) for _ in model.names.inner]
-    y = b.host(f"{prefix}.activation", "activation", *inner, width=model.ffn, tokens=tokens)
-    if model.sub_norms:
-        y = b.host(f"{prefix}.ffn_sub_norm", "norm", y, width=model.ffn, tokens=tokens)
-    return b.linear(next(linears), y, tokens=tokens)
-
-
-def dataflow(model: Transformer, linears: Iterable[Linear], tokens: int, context: int = 0
-             ) -> nx.DiGraph:
+def dataflow(model: Transformer, config: Mapping[str, Any], tokens: int, context: int = 0,
+             every_expert: bool = False) -> nx.DiGraph:
     """The graph of one sequence of ``tokens`` (of one image, if that is what comes in), after
     ``context`` others whose keys and values are kept.
 
-    ``linears`` are in order of execution. All are in the graph, the pooler on the host, but those
-    of experts that see no token."""
-    b, names, left = _Builder(tokens, context), model.names, iter(linears)
-    if model.patches:
-        x = b.linear(next(left), tokens=model.patches)
-        x = b.host(names.embedding, "embedding", x, width=model.hidden)
-    else:
-        x = b.host(names.embedding, "embedding", width=model.hidden)
-    if names.embedding_norm:
-        x = b.host(names.embedding_norm, "norm", x, width=model.hidden)
-    for number in range(model.layers):
-        x = _layer(b, model, number, x, left)
-    if names.final_norm:
-        x = b.host(names.final_norm, "norm", x, width=model.hidden)
-    for found in left:
-        if found.role == "pooler":
-            b.add(HostOp(name=found.name, operator="pooler", macs=found.n * found.k,
-                         elements=found.n, reason=UNUSED_POOLER), x)
-        else:
-            b.linear(found, x, tokens=1 if found.role == "classifier" else tokens)
-    return b.graph
+    Every linear layer is in it, in order of execution, the pooler on the host, but those of experts
+    that see no token; with ``every_expert`` each sees one at least. Tokens are spread evenly."""
+    costs = _Costs(model, operators(model, config, NO_CONSTANTS), tokens, int(every_expert))
+    graph = nx.DiGraph()
+    for name, op in costs.source.nodes(data="op"):
+        count = costs.counts[name] = costs.count(op)
+        if not count or isinstance(op, MOVES):
+            continue
+        graph.add_node(name, op=_linear(op.shape, count) if isinstance(op, ops.LinearOperator)
+                       else _host(op, count, tokens + context))
+        graph.add_edges_from((source, name) for source in costs.inputs(op)
+                             if costs.counts[source])
+    return graph

@@ -1,8 +1,8 @@
 """A GGUF file of architecture ``llama`` as a checkpoint, its metadata being the configuration."""
 
+import difflib
 import hashlib
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,34 +12,33 @@ import numpy as np
 from compiler.gguf_file import GgufFile
 from compiler.layouts.gguf import read_gguf
 from compiler.layouts.native import NativeMatrix
-from compiler.names import Linear, architecture
+from compiler.names import Architecture, architecture
 from compiler.safetensors_file import CheckpointError, show
+from models.host import HostTensor
+from models.shapes import LinearShape, Transformer
 
 __all__ = ["GgufCheckpoint"]
 
-# By role, in a block.
-_TENSORS = {"query": "attn_q", "key": "attn_k", "value": "attn_v",
-            "attention_output": "attn_output", "ffn_gate": "ffn_gate", "ffn_up": "ffn_up",
-            "ffn_down": "ffn_down"}
 _FLOATS = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype(ml_dtypes.bfloat16)}
 _KEYS = {"hidden_size": "embedding_length", "intermediate_size": "feed_forward_length",
          "num_hidden_layers": "block_count", "num_attention_heads": "attention.head_count",
          "num_key_value_heads": "attention.head_count_kv", "head_dim": "attention.key_length",
-         "max_position_embeddings": "context_length",
+         "max_position_embeddings": "context_length", "rope_theta": "rope.freq_base",
          "rms_norm_eps": "attention.layer_norm_rms_epsilon"}
+_ROPE_FACTORS = "rope_freqs.weight"
 
 
 class GgufCheckpoint:
-    """The layers of a Llama model for the array, as :class:`Checkpoint` gives them. A context
-    manager. Raises :class:`CheckpointError` for another architecture, and for a tensor that is
-    missing or of another shape.
+    """A Llama model, as :class:`Checkpoint` gives it. A context manager. Raises
+    :class:`CheckpointError` for another architecture, and for a tensor that is missing, unknown or
+    of another shape.
 
     Layers have the file's names. Rows of ``attn_q`` and ``attn_k`` are in the file's order, the two
     halves of each rotation side by side, which is that of their outputs.
 
     Members
     -------
-    path, config, architecture, linears : as in :class:`Checkpoint`
+    path, config, model, architecture, linears, host : as in :class:`Checkpoint`
     quantized : ``str``
         "gguf", empty where every layer is in floats.
     """
@@ -50,10 +49,12 @@ class GgufCheckpoint:
         self._file = GgufFile(path)
         try:
             self.config = self._config()
-            self.linears = tuple(self._renamed(linear)
-                                 for linear in architecture(self.config).linears)
-            for linear in self.linears:
-                self._check(linear)
+            found = architecture(self.config)
+            self.model: Transformer = found.model
+            self.linears: tuple[LinearShape, ...] = found.linears
+            self.host: tuple[HostTensor, ...] = found.host
+            self._shapes = found.shapes
+            self._check(found)
         except BaseException:
             self.close()
             raise
@@ -74,20 +75,32 @@ class GgufCheckpoint:
         with self.path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
-    def native(self, linear: Linear) -> NativeMatrix | None:
+    def native(self, linear: LinearShape) -> NativeMatrix | None:
         """The layer's weights as they are stored; None if they are in floats."""
         if self._file.dtype(linear.tensor) in _FLOATS:
             return None
         return read_gguf(self._file, linear.tensor)
 
-    def weight(self, linear: Linear) -> np.ndarray:
-        """``[n, k]`` float32 of a layer stored in floats."""
-        stored = self._file.blocks(linear.tensor).view(_FLOATS[self._file.dtype(linear.tensor)])
-        return stored.reshape(linear.n, linear.k).astype(np.float32)
+    def read(self, tensor: str) -> np.ndarray:
+        """The tensor as a new float32 array, of whatever type it is stored in."""
+        if tensor not in self._shapes:
+            raise KeyError(tensor)
+        return self._read(tensor)
 
-    def bias(self, linear: Linear) -> np.ndarray | None:
+    def weight(self, linear: LinearShape) -> np.ndarray:
+        """``[n, k]`` float32."""
+        return self._read(linear.tensor)
+
+    def bias(self, linear: LinearShape) -> np.ndarray | None:
         """None: the architecture has no biases."""
         return None
+
+    def _read(self, name: str) -> np.ndarray:
+        dtype = _FLOATS.get(self._file.dtype(name))
+        if dtype is None:
+            return read_gguf(self._file, name).dequantize().astype(np.float32)
+        stored = self._file.blocks(name).view(dtype)
+        return stored.reshape(self._file.shape(name)).astype(np.float32)
 
     def _config(self) -> dict[str, Any]:
         metadata, names = self._file.metadata, self._file.names
@@ -100,19 +113,31 @@ class GgufCheckpoint:
         config = {key: metadata.get(f"llama.{ours}") for key, ours in _KEYS.items()}
         return {**config, "architectures": ["LlamaForCausalLM"], "model_type": "llama",
                 "hidden_act": "silu", "vocab_size": self._file.shape("token_embd.weight")[0],
-                "tie_word_embeddings": "output.weight" not in names}
+                "tie_word_embeddings": "output.weight" not in names,
+                "rope_scaling": self._rope_scaling(), "tensor_names": "gguf"}
 
-    def _renamed(self, linear: Linear) -> Linear:
-        if linear.role == "lm_head":
-            name = "token_embd" if self.config["tie_word_embeddings"] else "output"
-            return replace(linear, name="output", tensor=f"{name}.weight")
-        name = f"blk.{linear.name.split('.')[2]}.{_TENSORS[linear.role]}"
-        return replace(linear, name=name, tensor=f"{name}.weight")
+    def _rope_scaling(self) -> dict[str, Any] | None:
+        kind = self._file.metadata.get("llama.rope.scaling.type", "none")
+        if _ROPE_FACTORS in self._file.names:
+            if self._file.dtype(_ROPE_FACTORS) not in _FLOATS:
+                raise CheckpointError(f"{self.path}: tensor {show(_ROPE_FACTORS)} must be in "
+                                      f"{', '.join(_FLOATS)}")
+            return {"rope_type": "factors", "factors": self._read(_ROPE_FACTORS).tolist()}
+        if kind == "none":
+            return None
+        return {"rope_type": kind, "factor": self._file.metadata.get("llama.rope.scaling.factor")}
 
-    def _check(self, linear: Linear) -> None:
-        where = f"{self.path}: tensor {show(linear.tensor)}"
-        if linear.tensor not in self._file.names:
-            raise CheckpointError(f"{where} is missing: the file is not a whole llama model")
-        if (shape := self._file.shape(linear.tensor)) != (linear.n, linear.k):
-            raise CheckpointError(f"{where} must have shape {[linear.n, linear.k]}, not "
-                                  f"{list(shape)}")
+    def _check(self, found: Architecture) -> None:
+        for name in self._file.names:
+            if name not in self._shapes and not found.buffers.fullmatch(name):
+                close = difflib.get_close_matches(name, self._shapes, n=1, cutoff=0)
+                raise CheckpointError(f"{self.path}: tensor {show(name)} is unknown in a llama "
+                                      f"model; the closest known name is {show(close[0])}")
+        for name, expected in self._shapes.items():
+            where = f"{self.path}: tensor {show(name)}"
+            if name not in self._file.names:
+                raise CheckpointError(f"{where} of shape {list(expected)} is missing: the file is "
+                                      "not a whole llama model")
+            if (shape := self._file.shape(name)) != expected:
+                raise CheckpointError(f"{where} must have shape {list(expected)}, not "
+                                      f"{list(shape)}")

@@ -17,8 +17,8 @@ from compiler.safetensors_file import CheckpointError, parse_json_object
 from models.gguf_model import GgufError, GgufModel
 from models.tokenizer import TextTokenizer
 
-__all__ = ["CONFIG_FILE", "TENSORS_FILE", "TOKENIZER_FILE", "gguf_config", "input_scale",
-           "read_config", "read_tensors", "read_tokenizer", "scale_name", "write_host_files"]
+__all__ = ["CONFIG_FILE", "TENSORS_FILE", "TOKENIZER_FILE", "input_scale", "read_config",
+           "read_tensors", "read_tokenizer", "scale_name", "write_host_files"]
 
 TENSORS_FILE, CONFIG_FILE, TOKENIZER_FILE = HOST_FILES
 Tensors = Mapping[str, np.ndarray]
@@ -30,49 +30,33 @@ def scale_name(layer: str) -> str:
 
 
 # ---- writing ------------------------------------------------------------------------------
-def _of_gguf(checkpoint: GgufCheckpoint) -> tuple[Tensors, dict[str, Any], bytes | None]:
-    file = GgufModel(checkpoint.path)
-    weights = {linear.tensor for linear in checkpoint.linears if linear.role != "lm_head"}
-    weights.add("output.weight")
-    try:
-        tokenizer = file.tokenizer().to_json().encode()
-    except GgufError:  # a file without one, or of a kind that is not read
-        tokenizer = None
-    return ({name: file[name] for name in file if name not in weights},
-            gguf_config(checkpoint, file), tokenizer)
+def _config(checkpoint: Checkpoint | GgufCheckpoint) -> dict[str, Any]:
+    if not isinstance(checkpoint, GgufCheckpoint):
+        return checkpoint.config
+    end = GgufModel(checkpoint.path).find("tokenizer.ggml.eos_token_id")
+    return checkpoint.config | ({} if end is None else {"eos_token_id": end})
 
 
-def gguf_config(checkpoint: GgufCheckpoint, file: GgufModel) -> dict[str, Any]:
-    """The checkpoint's configuration and what :mod:`models.network` needs besides."""
-    config = {**checkpoint.config, "tensor_names": "gguf"}
-    for key, ours in (("rope_theta", "llama.rope.freq_base"),
-                      ("eos_token_id", "tokenizer.ggml.eos_token_id")):
-        if (value := file.find(ours)) is not None:
-            config[key] = value
-    scaling = file.find("llama.rope.scaling.type") or "none"
-    if scaling != "none" or "rope_freqs.weight" in file:
-        config["rope_scaling"] = {"rope_type": scaling}
-    return config
-
-
-def _of_safetensors(checkpoint: Checkpoint) -> tuple[Tensors, dict[str, Any], bytes | None]:
+def _tokenizer(checkpoint: Checkpoint | GgufCheckpoint) -> bytes | None:
+    if isinstance(checkpoint, GgufCheckpoint):
+        try:
+            return GgufModel(checkpoint.path).tokenizer().to_json().encode()
+        except GgufError:  # a file without one, or of a kind that is not read
+            return None
     beside = checkpoint.path.with_name(TOKENIZER_FILE)
-    return ({host.tensor: checkpoint.read(host.tensor) for host in checkpoint.host},
-            checkpoint.config, beside.read_bytes() if beside.is_file() else None)
+    return beside.read_bytes() if beside.is_file() else None
 
 
 def write_host_files(checkpoint: Checkpoint | GgufCheckpoint, input_scales: Tensors,
                      folder: Path) -> None:
     """The checkpoint's files for the host, float32 tensors, with ``input_scales`` by layer; no
     ``tokenizer.json`` where the checkpoint has none beside it, or in it, that is read."""
-    found, config, tokenizer = (
-        _of_gguf(checkpoint) if isinstance(checkpoint, GgufCheckpoint) else
-        _of_safetensors(checkpoint))
-    tensors = {**found} | {scale_name(layer): scale for layer, scale in input_scales.items()}
+    tensors = {host.tensor: checkpoint.read(host.tensor) for host in checkpoint.host}
+    tensors |= {scale_name(layer): scale for layer, scale in input_scales.items()}
     (folder / TENSORS_FILE).write_bytes(save(tensors))
-    text = json.dumps(config, indent=1, sort_keys=True)
+    text = json.dumps(_config(checkpoint), indent=1, sort_keys=True)
     (folder / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
-    if tokenizer is not None:
+    if (tokenizer := _tokenizer(checkpoint)) is not None:
         (folder / TOKENIZER_FILE).write_bytes(tokenizer)
 
 

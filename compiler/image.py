@@ -185,7 +185,7 @@ def _layer(machine: Machine, kinds: Mapping[str, Datatype | Mixture], entry: Any
         **{key: _value(entry, key, str, where) for key in ("name", "tensor", "role", "scheme")},
         **{key: _value(entry, key, int, where) for key in ("m", "k", "n", "group_size")},
         asymmetric=_value(entry, "asymmetric", bool, where))
-    if op.m != tokens or min(op.k, op.n) < 1 or not 1 <= op.group_size <= op.k:
+    if not 1 <= op.m <= tokens or min(op.k, op.n) < 1 or not 1 <= op.group_size <= op.k:
         raise ImageError(f"{where}: shape {op.m}x{op.k}x{op.n} in groups of {op.group_size} is "
                          f"not one that was mapped for {tokens} tokens; {AGAIN}")
     if op.columns is not None and (op.columns < op.k or op.columns % op.group_size):
@@ -259,6 +259,9 @@ def _open(folder: Path, path: Path, manifest: dict[str, Any]) -> Image:
     kinds = read_kinds(_value(manifest, "datatypes", dict, where))
     ops = [_layer(machine, kinds, entry, index, options.tokens, room, where)
            for index, entry in enumerate(_value(manifest, "layers", list, where))]
+    if (most := max((op.m for op in ops), default=options.tokens)) != options.tokens:
+        raise ImageError(f"{where}: tokens must be {most}, those of its longest layer, not "
+                         f"{options.tokens}; {AGAIN}")
     where_map, places = allocate([wanted(op) for op in ops])
     layers = tuple(replace(op, place=place) for op, place in zip(ops, places, strict=True))
     described = _described(machine, options, where_map, layers)

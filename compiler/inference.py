@@ -11,12 +11,11 @@ from compiler.array import Array
 from compiler.attention import KeyForm
 from compiler.checkpoint import Checkpoint, open_checkpoint
 from compiler.execute import bias, matrix
-from compiler.host_files import gguf_config, read_config, read_tensors, scale_name
+from compiler.host_files import read_config, read_tensors, scale_name
 from compiler.image import Image, ImageError
 from compiler.launches import Launches
 from models.arithmetic import FloatCache
 from models.families import ConfigError, transformer
-from models.gguf_model import GgufModel
 from models.network import Network
 
 __all__ = ["MappedModel", "checkpoint_network"]
@@ -71,14 +70,13 @@ class MappedModel:
 
 
 def checkpoint_network(path: Path) -> Network:
-    """The model of a checkpoint in floating point, with its own weights."""
+    """The model of a checkpoint in floating point, with its own weights, which a GGUF file may hold
+    in fewer bits."""
     with open_checkpoint(path) as checkpoint:
-        tensors: Mapping[str, np.ndarray]
-        if isinstance(checkpoint, Checkpoint):
-            if checkpoint.quantized:
-                raise ImageError(f"{path} holds {checkpoint.quantized} weights: name one in floats")
-            tensors, config = checkpoint.tensors(), checkpoint.config
-        else:
-            file = GgufModel(path)
-            tensors, config = {name: file[name] for name in file}, gguf_config(checkpoint, file)
-    return Network(transformer(config), config, tensors)
+        if isinstance(checkpoint, Checkpoint) and checkpoint.quantized:
+            raise ImageError(f"{path} holds {checkpoint.quantized} weights: name one in floats")
+        names = [host.tensor for host in checkpoint.host]
+        for linear in checkpoint.linears:
+            names += [linear.tensor, *filter(None, [linear.bias_tensor])]
+        tensors = {name: checkpoint.read(name) for name in names}
+        return Network(checkpoint.model, checkpoint.config, tensors)

@@ -17,17 +17,19 @@ __all__ = ["map_checkpoint"]
 
 
 def map_checkpoint(checkpoint: Path, out: Path, machine: Machine, options: Options, *,
-                   config: Path | None = None, text: Sequence[str] = TEXT,
-                   track: Track = lambda items, label: items,
-                   after: Callable[[str, Program], None] = lambda name, program: None) -> Program:
+                   config: Path | None = None, names: Path | None = None,
+                   text: Sequence[str] = TEXT, track: Track = lambda items, label: items,
+                   after: Callable[[str, Program], None] = lambda name, program: None
+                   ) -> Program:
     """Map every linear layer of ``checkpoint`` and write ``out``, with what the host needs to run
     the whole model, entire or not at all.
 
-    ``text`` is what activations are taken from where options ask for smoothing, line by line.
-    ``track`` shows progress over layers; ``after`` is called with each pass's name and result.
-    Raises ``ValueError`` or ``OSError``, of the kinds that the parts name, with a line for people.
+    ``names`` is a file of :mod:`models.name_map`. ``text`` is what activations are taken from where
+    options ask for smoothing, line by line. ``track`` shows progress over layers; ``after`` is
+    called with each pass's name and result. Raises ``ValueError`` or ``OSError``, of the kinds that
+    the parts name, with a line for people.
     """
-    with open_checkpoint(checkpoint, config) as opened, staged(out) as folder:
+    with open_checkpoint(checkpoint, config, names) as opened, staged(out) as folder:
         scales = {} if options.smooth is None else input_scales(opened, options.smooth, text)
         session = Session(checkpoint=opened, folder=folder, track=track, input_scales=scales)
         program = run_passes(Program(machine=machine, options=options), session, after)

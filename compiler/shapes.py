@@ -8,7 +8,6 @@ from compiler.dataflow import dataflow
 from compiler.graph import Model, Options, Program
 from compiler.image import report
 from compiler.memory import MapError
-from compiler.names import Linear
 from compiler.passes import Progress, run_shape_passes
 from compiler.passes.session import Track
 from hw.config import Machine
@@ -16,13 +15,6 @@ from models.families import transformer
 from models.shapes import Transformer
 
 __all__ = ["map_shapes"]
-
-
-def model_linears(model: Transformer) -> list[Linear]:
-    """The model's linear layers, with the names that its tensors would have."""
-    return [Linear(name=found.name, tensor=f"{found.name}.weight", role=found.role, n=found.n,
-                   k=found.k, bias_tensor=f"{found.name}.bias" if found.bias else None)
-            for found in model.linears()]
 
 
 def count_tokens(model: Transformer, tokens: int | None, context: int) -> int:
@@ -66,7 +58,7 @@ def map_shapes(config: Mapping[str, Any], machine: Machine, options: Options,
     program = run_shape_passes(
         Program(machine=machine, options=replace(options, tokens=count),
                 model=Model(architecture=model.family),
-                graph=dataflow(model, model_linears(model), count, context)),
+                graph=dataflow(model, config, count, context)),
         Progress(track=track))
     return {**report(program), "model": {
         "family": model.family, "parameters": model.parameters, "context": context,

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from models import names
+from models.name_map import changed
 from models.shapes import Names, Transformer
 
-__all__ = ["EXAMPLES", "FAMILIES", "ConfigError", "read_config", "transformer"]
+__all__ = ["EXAMPLES", "FAMILIES", "ConfigError", "read_config", "shown", "transformer"]
 
 CONFIGS = Path(__file__).with_name("configs")
 EXAMPLES = tuple(sorted(path.stem for path in CONFIGS.glob("*.json")))
@@ -45,6 +46,14 @@ def read_config(spec: str) -> dict[str, Any]:
     return found
 
 
+def shown(value: object) -> str:
+    """``value`` in ASCII, at most 80 characters."""
+    try:
+        return ascii(value)[:80]
+    except (RecursionError, ValueError):  # an integer of too many digits, or deep nesting
+        return f"<{type(value).__name__}>"
+
+
 class _Fields:
     """Checked fields of one configuration."""
 
@@ -59,7 +68,7 @@ class _Fields:
             value = default
         if type(value) is not int or not 1 <= value <= most:
             raise ConfigError(f"config: {key} must be an integer from 1 to {most}, not "
-                              f"{ascii(value)[:80]}")
+                              f"{shown(value)}")
         return value
 
     def flag(self, key: str, default: bool = False) -> bool:
@@ -67,7 +76,7 @@ class _Fields:
         if value is None:
             return default
         if type(value) is not bool:
-            raise ConfigError(f"config: {key} must be true or false, not {ascii(value)[:80]}")
+            raise ConfigError(f"config: {key} must be true or false, not {shown(value)}")
         return value
 
     def must(self, key: str, *known: Any) -> None:
@@ -75,7 +84,7 @@ class _Fields:
         value = self.config.get(key)
         if value is not None and value not in known:
             raise ConfigError(f"config: {key} must be {' or '.join(map(repr, known))}, not "
-                              f"{ascii(value)[:80]}")
+                              f"{shown(value)}")
 
     def sizes(self, hidden: str = "hidden_size", ffn: str = "intermediate_size",
               layers: str = "num_hidden_layers", heads: str = "num_attention_heads"
@@ -92,6 +101,11 @@ class _Fields:
                  "head_dim": self.size("head_dim", max(width // count, 1)),
                  "layers": self.size(layers, most=MOST_LAYERS)}
         return found | ({"ffn": self.size(ffn)} if ffn else {})
+
+
+def _head(class_name: str, outputs: int) -> int:
+    """Outputs of a language model's head; 0 for a model without it, or with one of its own."""
+    return outputs if class_name.endswith(("ForCausalLM", "LMHeadModel")) or not class_name else 0
 
 
 def _bert(fields: _Fields, family: str, class_name: str) -> Transformer:
@@ -119,9 +133,9 @@ def _llama(fields: _Fields, family: str, class_name: str) -> Transformer:
     vocabulary = fields.size("vocab_size")
     return Transformer(
         family=family, names=_LLAMA_NAMES.get(family, names.LLAMA), **fields.sizes(), **extra,
-        vocabulary=vocabulary, outputs=vocabulary,
+        vocabulary=vocabulary, outputs=_head(class_name, vocabulary),
         tied=fields.flag("tie_word_embeddings", family == "bitnet"),
-        positions=fields.size("max_position_embeddings", MOST),
+        positions=fields.size("max_position_embeddings"),
         gated=True, rotary=True, norm_vectors=1,
         sub_norms=family == "bitnet", qkv_bias=bias or family == "qwen2", output_bias=bias,
         ffn_bias=fields.flag("mlp_bias"))
@@ -132,8 +146,8 @@ def _phi(fields: _Fields, family: str, class_name: str) -> Transformer:
     vocabulary = fields.size("vocab_size")
     return Transformer(
         family=family, names=names.PHI, **fields.sizes(), vocabulary=vocabulary,
-        outputs=vocabulary, tied=fields.flag("tie_word_embeddings"),
-        positions=fields.size("max_position_embeddings", MOST),
+        outputs=_head(class_name, vocabulary), tied=fields.flag("tie_word_embeddings"),
+        positions=fields.size("max_position_embeddings"),
         rotary=True, head_bias=True)
 
 
@@ -142,7 +156,8 @@ def _gpt2(fields: _Fields, family: str, class_name: str) -> Transformer:
     vocabulary, positions = fields.size("vocab_size"), fields.size("n_positions")
     return Transformer(
         family=family, names=names.GPT2, **sizes, ffn=fields.size("n_inner", 4 * sizes["hidden"]),
-        vocabulary=vocabulary, outputs=vocabulary, tied=fields.flag("tie_word_embeddings", True),
+        vocabulary=vocabulary, outputs=_head(class_name, vocabulary),
+        tied=fields.flag("tie_word_embeddings", True),
         position_rows=positions, positions=positions)
 
 
@@ -153,7 +168,8 @@ def _opt(fields: _Fields, family: str, class_name: str) -> Transformer:
     vocabulary = fields.size("vocab_size")
     positions = fields.size("max_position_embeddings", 2048)
     return Transformer(
-        family=family, names=names.OPT, **sizes, vocabulary=vocabulary, outputs=vocabulary,
+        family=family, names=names.OPT, **sizes, vocabulary=vocabulary,
+        outputs=_head(class_name, vocabulary),
         tied=fields.flag("tie_word_embeddings", True),
         position_rows=positions + 2,  # positions start at 2
         positions=positions, qkv_bias=bias, output_bias=bias, ffn_bias=bias)
@@ -168,7 +184,8 @@ def _vit(fields: _Fields, family: str, class_name: str) -> Transformer:
     patches = (side // patch) ** 2
     return Transformer(
         family=family, names=names.VIT, **fields.sizes(), vocabulary=0, causal=False,
-        outputs=fields.size("num_labels", count), head_bias=True, patches=patches,
+        outputs=0 if class_name == "ViTModel" else fields.size("num_labels", count),
+        head_bias=True, patches=patches,
         patch=patch * patch * fields.size("num_channels"), positions=patches + 1,
         position_rows=patches + 1, qkv_bias=fields.flag("qkv_bias", True))
 
@@ -190,25 +207,37 @@ _SUFFIXES = ("Model", "LMHeadModel", "ForCausalLM", "ForMaskedLM", "ForPreTraini
 def _family(config: Mapping[str, Any]) -> tuple[str, str]:
     """Family and class name; either ``model_type`` or ``architectures`` names the family."""
     kind, classes = config.get("model_type"), config.get("architectures")
-    name = classes[0] if isinstance(classes, list) and len(classes) == 1 else ""
-    by_class = next((_CLASSES[name.removesuffix(suffix)] for suffix in _SUFFIXES
-                     if isinstance(name, str) and name.removesuffix(suffix) in _CLASSES), None)
-    family = by_class if kind is None else kind
-    if family not in FAMILIES or by_class not in (None, family):
-        raise ConfigError(f"config: architectures {ascii(classes)[:80]}, model_type "
-                          f"{ascii(kind)[:80]} is no known model; known are "
-                          f"{', '.join(FAMILIES)}")
+    known = f"known are {', '.join(FAMILIES)}"
+    if classes is None:
+        if kind not in FAMILIES:
+            raise ConfigError(f"config: model_type {shown(kind)}, without architectures, is no "
+                              f"known model; {known}")
+        return kind, ""
+    name = classes[0] if isinstance(classes, list) and len(classes) == 1 else None
+    family = next((_CLASSES[name.removesuffix(suffix)] for suffix in _SUFFIXES
+                   if isinstance(name, str) and name.removesuffix(suffix) in _CLASSES), None)
+    if name is None or family is None:
+        raise ConfigError(f"config: architectures {shown(classes)} is no known model; {known}")
+    if kind not in (None, family):
+        raise ConfigError(f"config: model_type must be {family!r} for {name}, not {shown(kind)}; "
+                          f"{known}")
     return family, name
 
 
 def _own_names(known: Names, config: Mapping[str, Any]) -> Names:
-    """``known``, or the names that ``config`` has under ``tensor_names``."""
-    kind = config.get("tensor_names")
-    if kind is None:
+    """``known``, or the names that ``config`` has under ``tensor_names``: ``"gguf"``, or fields of
+    :class:`Names`."""
+    given = config.get("tensor_names")
+    if given is None:
         return known
-    if kind == "gguf":
+    if given == "gguf":
         return names.GGUF
-    raise ConfigError(f"config: tensor_names must be 'gguf', not {ascii(kind)[:80]}")
+    if not isinstance(given, dict):
+        raise ConfigError(f"config: tensor_names must be 'gguf' or an object, not {shown(given)}")
+    try:
+        return changed(known, given)
+    except ValueError as error:
+        raise ConfigError(f"names: {error}") from None
 
 
 def transformer(config: Mapping[str, Any]) -> Transformer:
@@ -219,4 +248,7 @@ def transformer(config: Mapping[str, Any]) -> Transformer:
     """
     family, class_name = _family(config)
     model = _READERS[family](_Fields(config), family, class_name)
-    return replace(model, names=_own_names(model.names, config))
+    model = replace(model, names=_own_names(model.names, config))
+    if len(model.names.inner) > 1 + model.gated:
+        raise ConfigError(f"names: inner must be 1 name in a {family} model, which has no gate")
+    return model

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from models import operators as ops
 from models.arithmetic import Arithmetic, AttentionCache, FloatArithmetic
 from models.functions import FLOAT, Functions
+from models.host import host_tensors
 from models.shapes import Transformer
 from models.wiring import operators
 
@@ -25,17 +26,15 @@ Array = NDArray[np.floating]
 
 def rotate(x: Array, positions: NDArray[np.integer], op: ops.Rotary) -> Array:
     """Rotary ``positions`` [T] for ``x`` [T, heads, head_dim]."""
-    half = op.turned // 2
-    angle = np.multiply.outer(positions, op.base ** (-np.arange(half) / half))[:, None, :]
+    half = len(op.frequencies)
+    turned, kept = x[..., :2 * half], x[..., 2 * half:]
+    angle = np.multiply.outer(positions, op.frequencies)[:, None, :]
     cos, sin = np.cos(angle).astype(x.dtype), np.sin(angle).astype(x.dtype)
-    if op.neighbours:
-        first, second = x[..., 0:op.turned:2], x[..., 1:op.turned:2]
-    else:
-        first, second = x[..., :half], x[..., half:op.turned]
-    both = first * cos - second * sin, first * sin + second * cos
-    turned = (np.stack(both, axis=-1).reshape(*x.shape[:-1], op.turned) if op.neighbours
-              else np.concatenate(both, axis=-1))
-    return np.concatenate([turned, x[..., op.turned:]], axis=-1)
+    axis = -1 if op.neighbours else -2  # of a pair's two
+    pairs = turned.reshape(*x.shape[:-1], *((half, 2) if op.neighbours else (2, half)))
+    first, second = pairs.take(0, axis), pairs.take(1, axis)
+    both = np.stack([first * cos - second * sin, first * sin + second * cos], axis=axis)
+    return np.concatenate([both.reshape(turned.shape), kept], axis=-1)
 
 
 class _Pass:
@@ -171,20 +170,6 @@ def _schedule(graph: nx.DiGraph) -> list[tuple[ops.Operator, tuple[str, ...]]]:
     return [(op, tuple(ended.get(op.name, ()))) for op in order]
 
 
-def _host_tensors(graph: nx.DiGraph) -> list[str]:
-    """Names of the tensors that no linear layer has, in order of use."""
-    found: list[str] = []
-    for _, op in graph.nodes(data="op"):
-        match op:
-            case ops.Embedding():
-                found += filter(None, (op.tokens, op.class_token, op.segments, op.positions))
-            case ops.Norm():
-                found += [f"{op.name}.weight"] + [f"{op.name}.bias"] * (op.kind == "layer")
-            case ops.Router():
-                found.append(f"{op.name}.weight")
-    return found
-
-
 class Network:
     """The model that ``config`` describes.
 
@@ -200,8 +185,8 @@ class Network:
     -------
     graph : of :func:`models.wiring.operators`
 
-    ``ValueError`` names a tensor that is missing, and a variant of the family that is not
-    implemented.
+    ``ValueError`` names a tensor that is missing or of another shape, and a variant of the family
+    that is not implemented.
     """
 
     def __init__(self, model: Transformer, config: Mapping[str, Any],
@@ -213,7 +198,8 @@ class Network:
         self.functions, self.dtype = functions, np.dtype(dtype)
         self.schedule = _schedule(self.graph)
         self.output = self.schedule[-1][0].name
-        needed = _host_tensors(self.graph)
+        host = host_tensors(model, self.graph)
+        needed = [tensor.tensor for tensor in host]
         if arithmetic is None:
             for linear in model.linears():
                 if linear.role != "pooler":
@@ -222,6 +208,10 @@ class Network:
             if name not in tensors:
                 raise ValueError(f"tensor {name} is missing: a {model.family} model of "
                                  f"{model.layers} layers needs it")
+        for one in host:
+            if (shape := np.shape(tensors[one.tensor])) != one.shape:
+                raise ValueError(f"tensor {one.tensor} must have shape {list(one.shape)}, not "
+                                 f"{list(shape)}")
 
     def __call__(self, inputs: ArrayLike, cache: AttentionCache | None = None,
                  last_only: bool = False) -> Array:

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from models.families import ConfigError
+from models.families import ConfigError, shown
+from models.rotary import frequencies, number
 from models.shapes import Transformer
 
 __all__ = ["Numerics", "eps_key", "numerics"]
@@ -17,14 +18,12 @@ class Numerics:
     ----------
     eps : of the norms
     activation : one of :data:`models.functions.ACTIVATIONS`
-    rope_base : of rotary positions
-    rotary_width : leading entries of a head that are turned; 0 for none
+    frequencies : angle per position of each rotary pair, which are the leading entries of a head
     window : a token reads itself and ``window - 1`` before it; 0 for no limit
     """
     eps: float
     activation: str
-    rope_base: float = 10000.0
-    rotary_width: int = 0
+    frequencies: tuple[float, ...] = ()
     window: int = 0
 
 
@@ -69,39 +68,13 @@ def eps_key(family: str) -> str:
     return _FAMILIES[family].eps_key
 
 
-def _number(config: Mapping[str, Any], key: str, default: float, low: float, high: float) -> float:
-    value = config.get(key)
-    if value is None:
-        return default
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low < value < high:
-        raise ConfigError(f"config: {key} must be a number between {low:g} and {high:g}, not "
-                          f"{ascii(value)[:80]}")
-    return float(value)
-
-
 def _activation(family: _Family, config: Mapping[str, Any]) -> str:
     name = config.get(family.activation_key) or family.activations[0]
     if name not in family.activations:
         raise ConfigError(f"config: {family.activation_key} must be "
                           f"{' or '.join(map(repr, family.activations))}, not "
-                          f"{ascii(name)[:80]}: no other is implemented")
+                          f"{shown(name)}: no other is implemented")
     return _FUNCTIONS[name]
-
-
-def _rotary(family: _Family, config: Mapping[str, Any]) -> tuple[float, float]:
-    """Base, and the share of a head that is turned; either place that files have them in."""
-    found = dict(config)
-    for key in ("rope_scaling", "rope_parameters"):
-        inner = config.get(key)
-        if inner is None:
-            continue
-        kind = inner.get("rope_type", inner.get("type")) if isinstance(inner, dict) else inner
-        if kind not in (None, "default"):
-            raise ConfigError(f"config: {key} must be of type 'default', not {ascii(kind)[:80]}: "
-                              "no other is implemented")
-        found |= inner
-    return (_number(found, "rope_theta", family.rope_base, 1, 1e12),
-            _number(found, "partial_rotary_factor", family.rotary_factor, 0, 1.0001))
 
 
 def _window(config: Mapping[str, Any]) -> int:
@@ -110,7 +83,7 @@ def _window(config: Mapping[str, Any]) -> int:
     value = config["sliding_window"]
     if type(value) is not int or value < 1:
         raise ConfigError(f"config: sliding_window must be a positive integer, not "
-                          f"{ascii(value)[:80]}")
+                          f"{shown(value)}")
     return value
 
 
@@ -121,16 +94,10 @@ def numerics(model: Transformer, config: Mapping[str, Any]) -> Numerics:
     for key, expected in (family.fixed or {}).items():
         if config.get(key, expected) != expected:
             raise ConfigError(f"config: {key} must be {expected!r}, not "
-                              f"{ascii(config[key])[:80]}: no other is implemented")
-    found = Numerics(activation=_activation(family, config),
-                     eps=_number(config, family.eps_key, family.eps, 0, 1),
-                     window=_window(config) if model.causal else 0)
-    if not model.rotary:
-        return found
-    base, share = _rotary(family, config)
-    width = int(model.head_dim * share)
-    if width < 2 or width % 2:
-        raise ConfigError(f"config: the width of a head that rotary positions turn must be even, "
-                          f"not {width}")
-    return Numerics(eps=found.eps, activation=found.activation, window=found.window,
-                    rope_base=base, rotary_width=width)
+                              f"{shown(config[key])}: no other is implemented")
+    return Numerics(
+        activation=_activation(family, config),
+        eps=number(config, family.eps_key, family.eps, 0, 1),
+        window=_window(config) if model.causal else 0,
+        frequencies=frequencies(config, model.head_dim, family.rope_base, family.rotary_factor)
+        if model.rotary else ())

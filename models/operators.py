@@ -65,13 +65,11 @@ class Split(Operator):
 
 @dataclass(frozen=True, kw_only=True)
 class Rotary(Operator):
-    """In each head, pair i of the first ``turned`` entries is turned by
-    ``position * base**(-2i / turned)``. Pairs are neighbours (2i, 2i + 1), or halves
-    (i, i + turned/2)."""
+    """In each head, pair i is turned by ``position * frequencies[i]``. Pairs are ``neighbours``
+    (2i, 2i + 1), or (i, i + half), within the first entries of a head; the others are kept."""
     heads: int
     head_dim: int
-    turned: int
-    base: float
+    frequencies: tuple[float, ...]
     neighbours: bool
 
 

@@ -30,6 +30,11 @@ class LinearShape:
     transposed: bool = False
 
     @property
+    def stored(self) -> tuple[int, ...]:
+        """Shape of the tensor, but of a patch's projection."""
+        return (self.k, self.n) if self.transposed else (self.n, self.k)
+
+    @property
     def bias_tensor(self) -> str | None:
         return f"{self.name}.bias" if self.bias else None
 
@@ -46,6 +51,7 @@ class Names:
     inner : gate and up, the one matrix that holds both, or up alone
     norms : of attention and feed-forward; one alone serves both, side by side
     sub_norms : before the attention's output and before ``down``
+    unused : patterns, with ``*``, of tensors that hold nothing to read
     prefix : checkpoints may leave it out, or put it, before the names of all but the head
     transposed : the layers' matrices are stored as [k, n]
     neighbours : rotary pairs are rows (2i, 2i + 1) of a head, else (i, i + half)
@@ -71,6 +77,7 @@ class Names:
     patches: str = ""
     pooler: str = "pooler.dense"
     head: str = "lm_head"
+    unused: tuple[str, ...] = ()
     prefix: str = ""
     transposed: bool = False
     neighbours: bool = False

@@ -76,8 +76,7 @@ class _Builder:
     def rotary(self, name: str, x: str, heads: int) -> str:
         return self.add(Rotary(
             name=name, inputs=(x,), heads=heads, head_dim=self.model.head_dim,
-            turned=self.constants.rotary_width, base=self.constants.rope_base,
-            neighbours=self.names.neighbours))
+            frequencies=self.constants.frequencies, neighbours=self.names.neighbours))
 
     def attention(self, number: int, prefix: str, x: str) -> str:
         model, at = self.model, f"{prefix}.{self.names.attention}"
@@ -166,13 +165,14 @@ class _Builder:
             self.add(LinearOperator(name=shape.name, inputs=(x,), shape=shape))
 
 
-def operators(model: Transformer, config: Mapping[str, Any]) -> nx.DiGraph:
+def operators(model: Transformer, config: Mapping[str, Any],
+              constants: Numerics | None = None) -> nx.DiGraph:
     """Every operator of ``model``, which ``config`` describes: nodes in order of execution, an
     operator in attribute ``op``, an edge from each input. One node is read by none: the head, the
-    pooler, or the last hidden states.
+    pooler, or the last hidden states. ``constants`` stand for those of ``config``.
 
     Raises :class:`models.families.ConfigError` for a variant that is not implemented."""
-    builder = _Builder(model, numerics(model, config))
+    builder = _Builder(model, numerics(model, config) if constants is None else constants)
     x = builder.embedding(config)
     for number in range(model.layers):
         x = builder.layer(number, x)

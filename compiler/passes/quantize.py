@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from compiler.graph import LinearOp, Options, Program, VerifyError
 from compiler.layouts import NativeMatrix, hold
 from compiler.memory import MapError
-from compiler.names import Linear
 from compiler.passes.session import WEIGHTS_FILE, Session
 from hw.pack import pack_weights
 from models.golden import ACCUMULATOR_MAX, accumulator_bound
 from models.groups import Groups, ScaleUnderflow
 from models.matrix import QuantizedMatrix
 from models.quantize import Underflow, quantize
+from models.shapes import LinearShape
 
 
 def check_finite(tensor: str, values: NDArray[np.floating]) -> None:
@@ -100,7 +100,7 @@ def _write(file: BinaryIO, offset: int, data: bytes) -> None:
     file.write(data)
 
 
-def _layer(program: Program, session: Session, found: Linear, op: LinearOp,
+def _layer(program: Program, session: Session, found: LinearShape, op: LinearOp,
            file: BinaryIO, base: int) -> LinearOp:
     scale_bits, place = program.options.scale_bits, op.placed
     native = session.checkpoint.native(found)

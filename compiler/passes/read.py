@@ -3,23 +3,35 @@
 from dataclasses import replace
 
 from compiler.dataflow import dataflow
-from compiler.graph import Model, Program, VerifyError
+from compiler.graph import Model, Options, Program, VerifyError
 from compiler.memory import MapError
 from compiler.passes.session import Session
-from models.families import transformer
+from models.shapes import Transformer
+
+
+def launch_tokens(model: Transformer, tokens: int, name: str) -> int:
+    """``tokens``, or those of an image. Raises :class:`MapError` for another number than an image
+    has, and for more than the model has positions."""
+    if model.patches:
+        if tokens not in (Options.tokens, model.positions):
+            raise MapError(f"--tokens must be {model.positions}, the patches of an image and its "
+                           f"class token, in {name}; leave it out")
+        return model.positions
+    if model.positions and tokens > model.positions:
+        raise MapError(f"--tokens must be at most {model.positions}, the positions of {name}, not "
+                       f"{tokens}")
+    return tokens
 
 
 def run(program: Program, session: Session) -> Program:
-    """Raises :class:`MapError` for more tokens than the model has positions."""
-    checkpoint, tokens = session.checkpoint, program.options.tokens
-    positions = checkpoint.config["max_position_embeddings"]
-    if tokens > positions:
-        raise MapError(f"--tokens must be at most {positions}, the positions of "
-                       f"{checkpoint.path.name}, not {tokens}")
-    graph = dataflow(transformer(checkpoint.config), checkpoint.linears, tokens)
-    return replace(program, graph=graph, model=Model(
-        architecture=checkpoint.architecture, checkpoint=checkpoint.path.name,
-        sha256=checkpoint.digest()))
+    """Raises :class:`MapError` for tokens that the model cannot take."""
+    checkpoint = session.checkpoint
+    tokens = launch_tokens(checkpoint.model, program.options.tokens, checkpoint.path.name)
+    return replace(
+        program, options=replace(program.options, tokens=tokens),
+        graph=dataflow(checkpoint.model, checkpoint.config, tokens, every_expert=True),
+        model=Model(architecture=checkpoint.architecture, checkpoint=checkpoint.path.name,
+                    sha256=checkpoint.digest()))
 
 
 def verify(program: Program, session: Session) -> None:

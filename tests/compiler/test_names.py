@@ -5,7 +5,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from compiler.checkpoint import open_checkpoint, read_config
-from compiler.names import architecture, linears
+from compiler.names import architecture
 from compiler.safetensors_file import CheckpointError
 from models.fetch import model_path
 
@@ -100,12 +100,12 @@ def test_every_tensor_is_named(config, shapes, save):
 
 
 def test_order_and_roles():
-    found = linears(BERT)
+    found = architecture(BERT).linears
     assert [linear.role for linear in found[:6]] == ["query", "key", "value", "attention_output",
                                                     "ffn_up", "ffn_down"]
     assert len(found) == 12
     assert found[7].name == "encoder.layer.1.attention.self.key"
-    found = linears(LLAMA)
+    found = architecture(LLAMA).linears
     assert [linear.name.removeprefix("model.layers.0.") for linear in found[:7]] == [
         "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
         "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"]
@@ -187,9 +187,10 @@ def test_name_with_and_without_prefix(refuses):
 
 
 @pytest.mark.parametrize("change, words", [
-    ({"architectures": ["GPT2LMHeadModel"]}, ["GPT2LMHeadModel", "BertModel", "LlamaForCausalLM"]),
-    ({"architectures": None, "model_type": "gpt2"}, ["gpt2", "BertModel"]),
-    ({"architectures": None, "model_type": None}, ["neither", "LlamaForCausalLM"]),
+    ({"architectures": ["GPT2LMHeadModel"]}, ["GPT2LMHeadModel", "'gpt2'", "'bert'"]),
+    ({"architectures": ["T5Model"]}, ["T5Model", "bert", "llama", "mixtral"]),
+    ({"architectures": None, "model_type": "t5"}, ["t5", "bert", "llama"]),
+    ({"architectures": None, "model_type": None}, ["without architectures", "llama"]),
     ({"architectures": []}, ["architectures"]), ({"architectures": "BertModel"}, ["architectures"]),
     ({"architectures": [[]]}, ["architectures"]), ({"model_type": []}, ["model_type"]),
     ({"model_type": "llama"}, ["model_type", "'bert'", "'llama'"]),

@@ -126,7 +126,7 @@ def test_graphs_must_be_typed_and_acyclic(stages):
 # ---- dataflow -----------------------------------------------------------------------------
 def test_bert_graph():
     linears = architecture(BERT).linears
-    graph = dataflow(transformer(BERT), linears, 5)
+    graph = dataflow(architecture(BERT).model, BERT, 5)
     ops = dict(graph.nodes(data="op"))
     assert [o.name for o in ops.values() if isinstance(o, LinearOp)] == [f.name for f in linears]
     assert list(nx.topological_sort(graph))[0] == "embeddings"
@@ -143,7 +143,7 @@ def test_bert_graph():
 
 
 def test_llama_graph():
-    graph = dataflow(transformer(LLAMA), architecture(LLAMA).linears, 5)
+    graph = dataflow(transformer(LLAMA), LLAMA, 5)
     layer = "model.layers.0"
     assert set(graph.predecessors(f"{layer}.activation")) == {f"{layer}.mlp.gate_proj",
                                                         f"{layer}.mlp.up_proj"}

@@ -227,10 +227,10 @@ def test_misshapen_weight():
     (HF, {"hidden_act": "gelu"}, "hidden_act must be 'silu'"),
     (HF, {"rms_norm_eps": 2.0}, "rms_norm_eps must be a number between 0 and 1, not 2.0"),
     (HF, {"rope_theta": "x"}, "rope_theta must be a number"),
-    (HF, {"rope_scaling": {"type": "dynamic"}}, "rope_scaling must be .* not 'dynamic'"),
+    (HF, {"rope_scaling": {"type": "dynamic"}}, "type of rope_scaling must be .* not 'dynamic'"),
     (HF, {"sliding_window": 0}, "sliding_window must be a positive integer"),
     (HF, {"head_dim": 7}, "must be even, not 7"),
-    (HF, {"tensor_names": "x"}, "tensor_names must be 'gguf', not 'x'"),
+    (HF, {"tensor_names": "x"}, "tensor_names must be 'gguf' or .*, not 'x'"),
     (BERT, {"position_embedding_type": "relative_key"}, "must be 'absolute', not 'relative_key'"),
 ])
 def test_variants_refused(config, change, words):

@@ -10,7 +10,7 @@ from compiler.checkpoint import open_checkpoint
 from compiler.execute import digest, execute, matrix
 from compiler.image import open_image
 from compiler.layouts import hold
-from compiler.names import linears
+from compiler.names import architecture
 from compiler.shards import INDEX
 from models.golden import mpgemm
 from tests.compiler.layouts import test_awq, test_bitnet, test_blocks, test_gptq
@@ -76,7 +76,7 @@ def write_llama(folder, kind):
     for name in ("input_layernorm", "post_attention_layernorm"):
         tensors[f"model.layers.0.{name}.weight"] = ("F32", np.ones(32))
     wanted = {}
-    for seed, linear in enumerate(linears(CONFIG)):
+    for seed, linear in enumerate(architecture(CONFIG).linears):
         if linear.name == HEAD:
             continue
         made, wanted[linear.name] = make(linear.n, linear.k, seed)
