@@ -79,7 +79,8 @@ def generate(image: Image, prompt: str, tokens: int, launches: Launches, form: K
     ids = tokenizer.encode(prompt)
     if not ids:
         raise ImageError("the prompt has no tokens; give --prompt some text")
-    if (total := len(ids) + tokens) > (most := mapped.model.positions):
+    most = mapped.model.positions
+    if most and (total := len(ids) + tokens) > most:
         raise ImageError(f"prompt and --tokens must be at most {most} tokens together, the "
                          f"positions of the model, not {total}")
     network, ends = mapped.on_array(launches, form), _ends(mapped.config)
