@@ -163,6 +163,25 @@ def test_weights_take_fewer_bits_where_sums_would_overflow(act_bits, tokens, bit
         bits == act_bits or tokens * 128 << bits >= 1 << 31)
 
 
+@pytest.mark.parametrize("name", ["int8", "int4"])
+@pytest.mark.parametrize("act_bits", [4, 8, 16])
+@pytest.mark.parametrize("head", [5, 64, 100, 256])
+def test_scores_fit_an_accumulator_with_as_many_scale_bits_as_there_can_be(name, act_bits, head):
+    bits = KeyForm(name).scale_bits(head, act_bits)
+    code = {"int8": 128, "int4": 8}[name]
+
+    def worst(bits):
+        return head * code * (1 << act_bits - 1) * ((1 << bits) - 1)
+
+    assert worst(bits) < 1 << 31 and (bits == 8 or worst(bits + 1) >= 1 << 31)
+
+
+def test_groups_of_keys():
+    assert [KeyForm("int8").group(head) for head in (64, 24)] == [64, 24]
+    assert [KeyForm("int4").group(head) for head in (64, 24)] == [32, 24]
+    assert KeyForm("int4", 0).group(64) == 64 and KeyForm("int8", 16).group(64) == 16
+
+
 def test_what_does_not_fit_is_refused():
     wide = SimpleNamespace(machine=TINY.replace(act_bits=16))
     cache = CodeCache(wide, KeyForm(), 1)

@@ -212,6 +212,21 @@ def test_generation_takes_the_likeliest_token_each_time(command, images):
     assert found["text"] == " ".join(WORDS[i] for i in ids[2:] if i != 10)
 
 
+@pytest.mark.parametrize("several", [False, True])
+def test_generation_ends_where_the_model_ends_its_text(command, images, checkpoints, tmp_path,
+                                                       several):
+    arguments = ("--prompt", "a b", "--tokens", 8)
+    whole = call(command, "generate", images["llama"], *arguments)["ids"]
+    end = whole[2]
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(LLAMA | {"eos_token_id": [0, end] if several else end}))
+    map_checkpoint(checkpoints["llama"], tmp_path / "out", PRESETS["tiny"],
+                   Options(tokens=1, group_size=8), config=config)
+    found = call(command, "generate", tmp_path / "out", *arguments)
+    assert found["ids"] == whole[:whole.index(end) + 1]
+    assert found["text"] == " ".join(WORDS[i] for i in found["ids"][:-1])
+
+
 def test_generation_on_the_rtl(command, images):
     runs = [call(command, "generate", images["llama"], "--prompt", "c", "--tokens", 3,
                  "--temperature", 3, "--seed", 4, "--backend", backend)
