@@ -11,8 +11,8 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
-from scipy.special import erf
 
+from models.functions import FLOAT, gelu
 from models.golden import dequantize_output, mpgemm
 from models.matrix import QuantizedMatrix
 from models.quantize import quantize_activations
@@ -54,28 +54,6 @@ def make_quantized_linear(matrices: Mapping[str, QuantizedMatrix], act_bits: int
     return linear
 
 
-def gelu(x: Array) -> Array:
-    """``x/2 * (1 + erf(x / sqrt 2))``, the exact form, in the dtype of ``x``."""
-    half = x.dtype.type(0.5)
-    result: Array = half * x * (1 + erf(x * x.dtype.type(math.sqrt(0.5))))
-    return result
-
-
-def layer_norm(x: Array, gain: Array, bias: Array, eps: float) -> Array:
-    """Normalize each row to mean 0 and (biased) variance 1, then ``* gain + bias``."""
-    centred = x - x.mean(axis=-1, keepdims=True)
-    deviation = np.sqrt(np.square(centred).mean(axis=-1, keepdims=True) + x.dtype.type(eps))
-    result: Array = centred / deviation * gain + bias
-    return result
-
-
-def softmax(x: Array) -> Array:
-    """Along the last axis."""
-    e = np.exp(x - x.max(axis=-1, keepdims=True))
-    result: Array = e / e.sum(axis=-1, keepdims=True)
-    return result
-
-
 class _Encoder:
     def __init__(self, weights: Weights, config: Mapping[str, Any], linear: Linear,
                  dtype: DTypeLike, capture: dict[str, Array] | None) -> None:
@@ -101,7 +79,8 @@ class _Encoder:
         return self.linear_fn(name, x, self.tensor(f"{name}.weight"), self.tensor(f"{name}.bias"))
 
     def norm(self, name: str, x: Array) -> Array:
-        return layer_norm(x, self.tensor(f"{name}.weight"), self.tensor(f"{name}.bias"), self.eps)
+        return FLOAT.layer_norm(x, self.tensor(f"{name}.weight"), self.tensor(f"{name}.bias"),
+                                self.eps)
 
     def embed(self, ids: NDArray[np.int64]) -> Array:
         x = (self.tensor("embeddings.word_embeddings.weight")[ids]
@@ -116,7 +95,7 @@ class _Encoder:
 
         query, key, value = split("query"), split("key"), split("value")
         scores = query @ key.transpose(0, 2, 1) / x.dtype.type(math.sqrt(query.shape[2]))
-        context = (softmax(scores) @ value).transpose(1, 0, 2).reshape(x.shape)
+        context = (FLOAT.softmax(scores) @ value).transpose(1, 0, 2).reshape(x.shape)
         return self.norm(f"{name}.output.LayerNorm",
                          self.linear(f"{name}.output.dense", context) + x)
 

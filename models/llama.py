@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
-from scipy.special import expit
 
-from models.bert import Linear, float_linear, softmax
+from models.bert import Linear, float_linear
+from models.functions import FLOAT, silu
 
-__all__ = ["KvCache", "Llama", "LlamaConfig", "rms_norm", "rotate"]
+__all__ = ["KvCache", "Llama", "LlamaConfig", "rotate"]
 
 Array = NDArray[np.floating]
 
@@ -60,13 +60,6 @@ class KvCache:
         return both
 
 
-def rms_norm(x: Array, gain: Array, eps: float) -> Array:
-    """``x / sqrt(mean(x**2) + eps) * gain`` along the last axis."""
-    mean = np.square(x).mean(axis=-1, keepdims=True)
-    result: Array = x / np.sqrt(mean + x.dtype.type(eps)) * gain
-    return result
-
-
 def rotate(x: Array, positions: NDArray[np.integer], base: float) -> Array:
     """Rotary positions: pair (2i, 2i + 1) of ``x`` [T, heads, head] turned by
     ``position * base**(-2i / head)``."""
@@ -110,8 +103,8 @@ class Llama:
         return self.linear(name, x, self._weights[f"{name}.weight"], None)
 
     def _norm(self, name: str, x: Array) -> Array:
-        return rms_norm(x, self._weights[f"{name}.weight"].astype(x.dtype, copy=False),
-                        self.config.eps)
+        return FLOAT.rms_norm(x, self._weights[f"{name}.weight"].astype(x.dtype, copy=False),
+                              self.config.eps)
 
     def _attention(self, layer: int, x: Array, cache: KvCache, start: int) -> Array:
         c = self.config
@@ -124,13 +117,13 @@ class Llama:
         scores = grouped @ key.transpose(1, 2, 0)[:, None] * grouped.dtype.type(c.head ** -0.5)
         hidden = np.arange(len(key))[None, :] > positions[:, None]
         scores = np.where(hidden, grouped.dtype.type(-np.inf), scores)
-        mixed = softmax(scores) @ value.transpose(1, 0, 2)[:, None]
+        mixed = FLOAT.softmax(scores) @ value.transpose(1, 0, 2)[:, None]
         return self._run(f"blk.{layer}.attn_output", mixed.transpose(2, 0, 1, 3).reshape(
             len(x), c.heads * c.head))
 
     def _feed_forward(self, layer: int, x: Array) -> Array:
         gate, up = (self._run(f"blk.{layer}.ffn_{part}", x) for part in ("gate", "up"))
-        return self._run(f"blk.{layer}.ffn_down", gate * expit(gate) * up)
+        return self._run(f"blk.{layer}.ffn_down", silu(gate) * up)
 
     def __call__(self, tokens: NDArray[np.integer], cache: KvCache | None = None) -> Array:
         """Logits [T, V] of ``tokens`` [T], which follow those in ``cache``; the cache takes them

@@ -89,6 +89,18 @@ def test_it_maps(command, source, tmp_path):
     assert names[-1] == "output" and len(names) == 15
 
 
+def test_names_that_begin_as_the_familys_do(tmp_path):
+    """A map has no prefix that could be left out, unless it says so."""
+    found = {name.replace("layers.", "h.").replace("model.h.", "h."): tensor
+             for name, tensor in tensors("llama").items()}
+    source = write_checkpoint(tmp_path / "in", found, CONFIG)
+    text = 'family = "llama"\n[names]\nlayer = "h.{}"\n'
+    with open_checkpoint(source, names=write(tmp_path, text)) as checkpoint:
+        assert set(checkpoint.tensors()) == set(found)
+    with pytest.raises(CheckpointError, match="'embed_tokens.weight' is|'model.embed_tokens"):
+        open_checkpoint(source, names=write(tmp_path, text + 'prefix = "model."\n'))
+
+
 def test_a_name_that_is_not_there(source, tmp_path):
     with pytest.raises(CheckpointError) as caught:
         open_checkpoint(source, names=write(tmp_path, LLAMA.replace('"ffn_norm"', '"fnn_norm"')))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from models.bert import float_linear
-from models.llama import KvCache, Llama, LlamaConfig, rms_norm, rotate
+from models.llama import KvCache, Llama, LlamaConfig, rotate
 from tests.models.tiny_llama import CONFIG, tensors
 
 IDS = np.array([3, 0, 10, 7, 7, 1, 9, 2])
@@ -96,11 +96,6 @@ def test_rotate_by_hand():
         np.testing.assert_allclose(
             turned[t, 0], [math.cos(position), math.sin(position), -2 * math.sin(slow),
                            2 * math.cos(slow)], atol=1e-15)
-
-
-def test_rms_norm_by_hand():
-    np.testing.assert_allclose(rms_norm(np.array([[3.0, 4.0]]), np.array([1.0, 2.0]), 0.5),
-                               [[3 / math.sqrt(13), 8 / math.sqrt(13)]])
 
 
 def test_linear_sees_every_layer_in_order():

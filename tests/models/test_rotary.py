@@ -4,8 +4,10 @@ import math
 
 import pytest
 
-from models.families import ConfigError
+from models.families import ConfigError, transformer
+from models.numerics import numerics
 from models.rotary import frequencies
+from tests.models.families import CONFIGS
 
 
 def test_plain_by_hand():
@@ -44,3 +46,10 @@ def test_llama3_by_hand():
 def test_refused(scaling, words):
     with pytest.raises(ConfigError, match=f"^config: .*{words}"):
         frequencies({"rope_scaling": scaling}, 6, 1000.0, 1.0)
+
+
+def test_half_of_a_head_is_turned_in_phi_unless_it_says_otherwise():
+    for change, turned in (({}, 4), ({"partial_rotary_factor": 0.25}, 2)):
+        config = {key: value for key, value in CONFIGS["phi"].items()
+                  if key != "partial_rotary_factor"} | {"num_attention_heads": 2} | change
+        assert 2 * len(numerics(transformer(config), config).frequencies) == turned

@@ -10,6 +10,8 @@ from compiler.checkpoint import open_checkpoint
 from compiler.execute import digest, execute, matrix
 from compiler.image import open_image
 from models.golden import mpgemm
+from models.network import Network
+from models.numerics import numerics
 from tests.compiler.layouts.test_compressed import FP4
 from tests.compiler.layouts.test_gguf import NUMBERS, random_blocks, text, write_gguf
 from tests.compiler.layouts.test_map_native import TOKENS, held, map_native
@@ -28,6 +30,7 @@ def write_llama_gguf(path, kinds, **change):
                        "attention.head_count": 4, "attention.head_count_kv": 2,
                        "context_length": 16}.items():
         metadata[f"llama.{key}"] = number(value)
+    metadata["llama.rope.freq_base"] = struct.pack("<If", 6, 500.0)
     tensors = {"token_embd.weight": ("F32", (11, 32), bytes(11 * 32 * 4))}
     for name in ("blk.0.attn_norm", "blk.0.ffn_norm", "output_norm"):
         tensors[f"{name}.weight"] = ("F32", (32,), struct.pack("<32f", *range(32)))
@@ -83,7 +86,31 @@ def test_a_tied_head_in_gguf(command, tmp_path):
         assert (row["name"], row["weights"]) == ("output", layout)
 
 
+def test_the_whole_model(tmp_path):
+    """Host tensors, and the configuration by which it runs."""
+    source = write_llama_gguf(tmp_path / "m.gguf", ["F16"], **{
+        "rope_freqs.weight": ("F32", (4,), struct.pack("<4f", 1, 1, 2, 8))})
+    with open_checkpoint(source) as checkpoint:
+        model, config = checkpoint.model, checkpoint.config
+        read = {tensor.tensor: checkpoint.read(tensor.tensor) for tensor in checkpoint.host}
+        assert {name: tensor.shape for name, tensor in read.items()} == {
+            "token_embd.weight": (11, 32), "blk.0.attn_norm.weight": (32,),
+            "blk.0.ffn_norm.weight": (32,), "output_norm.weight": (32,)}
+        assert read["output_norm.weight"].tolist() == list(range(32))
+        tensors = read | {linear.tensor: checkpoint.weight(linear) for linear in checkpoint.linears}
+        with pytest.raises(KeyError):
+            checkpoint.read("absent")
+    plain = 500.0 ** -(np.arange(4) / 4)
+    assert numerics(model, config).frequencies == pytest.approx(plain / [1, 1, 2, 8])
+    assert Network(model, json.loads(json.dumps(config)), tensors)([1, 2]).shape == (2, 11)
+
+
 @pytest.mark.parametrize("tensor, text_", [
+    ({"blk.0.attn_q.bias": ("F32", (32,), bytes(128))},
+     "'blk.0.attn_q.bias' is unknown in a llama model; the closest known name is 'blk.0.attn_q.w"),
+    ({"blk.0.ffn_norm.weight": None}, "'blk.0.ffn_norm.weight' of shape [32] is missing"),
+    ({"rope_freqs.weight": ("F32", (3,), bytes(12))}, "factors must be a list of 4 numbers"),
+    ({"rope_freqs.weight": ("Q8_0", (32,), bytes(34))}, "must be in F32, F16, BF16"),
     ({"blk.0.attn_k.weight": ("Q4_0", (32, 32), bytes(576))}, "must have shape [16, 32], not [32"),
     ({"blk.0.attn_k.weight": ("Q5_0", (16, 32), bytes(352))}, "is of type Q5_0, which is not read"),
 ])
