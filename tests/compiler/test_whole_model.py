@@ -228,7 +228,7 @@ def test_generation_ends_where_the_model_ends_its_text(command, images, checkpoi
 
 
 def test_generation_on_the_rtl(command, images):
-    runs = [call(command, "generate", images["llama"], "--prompt", "c", "--tokens", 3,
+    runs = [call(command, "generate", images["llama"], "--prompt", "c d e", "--tokens", 3,
                  "--temperature", 3, "--seed", 4, "--backend", backend)
             for backend in ("golden", "cycles", "rtl")]
     assert runs[0]["ids"] == runs[1]["ids"] == runs[2]["ids"] and len(runs[0]["ids"]) == 3
