@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,13 +10,16 @@ import typer
 
 from compiler import show
 from compiler.bench import MAPS, bench_map, bench_shapes
+from compiler.calibrate import TEXT, read_lines
 from compiler.demo import run_demo
-from compiler.execute import BACKENDS, activations, execute, random_activations
+from compiler.generate_command import generate_
 from compiler.graph import Options, Program
 from compiler.image import Image, open_image, report
 from compiler.mapping import map_checkpoint
 from compiler.passes import PASSES
 from compiler.passes.choose import AUTO, NATIVE
+from compiler.perplexity_command import perplexity
+from compiler.run_command import run
 from compiler.shapes import map_shapes
 from hw.cli import Pe, overrides, write_text
 from hw.config import PRESETS, Machine, machine
@@ -39,10 +43,6 @@ def _one_of(known: tuple[str, ...], value: str) -> str:
     if value not in known:
         raise typer.BadParameter(f"must be one of {', '.join(known)}, not {value!r}")
     return value
-
-
-def _backend(value: str) -> str:
-    return _one_of(BACKENDS, value)
 
 
 def _weights(value: str) -> str:
@@ -92,6 +92,12 @@ def map_(
     flush_small_scales: Annotated[bool, typer.Option(
         "--flush-small-scales", help="Raise scales too small for their form to the least there "
                                      "is.")] = False,
+    smooth: Annotated[float | None, typer.Option(
+        min=0, max=1, help="Move outliers of activations into weights, 0.5 as a rule: the float "
+                           "model reads a text for it.")] = None,
+    calibration: Annotated[Path | None, typer.Option(
+        help="Text file for --smooth, each line read on its own; a few sentences if left "
+             "out.")] = None,
     tokens: Annotated[int | None, typer.Option(
         min=1, max=1 << 20, help="Tokens per launch; 128, or those of an image, if left "
                                  "out.")] = None,
@@ -108,7 +114,8 @@ def map_(
     """Map every linear layer of a checkpoint; write programs, weights and a report."""
     if shapes_only is not None:
         for name, value in (("CHECKPOINT", checkpoint), ("--out", out), ("--config", config),
-                            ("--names", names), ("--print-after", print_after)):
+                            ("--names", names), ("--print-after", print_after),
+                            ("--smooth", smooth)):
             if value is not None:
                 raise typer.BadParameter("goes without --shapes-only", param_hint=name)
     elif checkpoint is None or out is None:
@@ -116,10 +123,14 @@ def map_(
                                  param_hint="CHECKPOINT" if checkpoint is None else "--out")
     elif context:
         raise typer.BadParameter("goes with --shapes-only", param_hint="--context")
+    if calibration is not None and smooth is None:
+        raise typer.BadParameter("goes with --smooth", param_hint="--calibration")
+    text = TEXT if calibration is None else read_lines(calibration)
     where = machine(machine_, overrides(settings), pe)
     options = Options(weights=weights, group_size=group_size, asymmetric=asymmetric,
                       scale_bits=scale_bits, clip_search=clip_search,
-                      flush_small_scales=flush_small_scales, tokens=tokens or Options.tokens,
+                      flush_small_scales=flush_small_scales, smooth=smooth,
+                      tokens=tokens or Options.tokens,
                       memory=Memory(latency=memory_latency, interval=memory_interval))
     if shapes_only is not None:
         with show.progress(as_json) as track:
@@ -127,7 +138,7 @@ def map_(
                                context=context, track=track)
     else:
         assert checkpoint is not None and out is not None
-        found = _map(checkpoint, out, where, options, config, names, print_after, as_json)
+        found = _map(checkpoint, out, where, options, config, names, text, print_after, as_json)
     if as_json:
         print(json.dumps(found, sort_keys=True))
     else:
@@ -135,44 +146,22 @@ def map_(
 
 
 def _map(checkpoint: Path, out: Path, where: Machine, options: Options, config: Path | None,
-         names: Path | None, print_after: str | None, as_json: bool) -> dict[str, Any]:
+         names: Path | None, text: Sequence[str], print_after: str | None, as_json: bool
+         ) -> dict[str, Any]:
     def after(name: str, program: Program) -> None:
         if name == print_after:
             print(program, end="", file=sys.stderr if as_json else sys.stdout)
 
     with show.progress(as_json) as track:
         program = map_checkpoint(checkpoint, out, where, options, config=config, names=names,
+                                 text=text,
                                  track=track, after=after)
     return report(program)
 
 
-@app.command()
-def run(
-    folder: Folder,
-    layer: Annotated[str, typer.Option(help="Name of the layer.")],
-    backend: Annotated[str, typer.Option(
-        callback=_backend, help=f"{', '.join(BACKENDS)}.")] = "golden",
-    source: Annotated[Path | None, typer.Option(
-        "--input", help=".npy of [m, k]: integers, or floats to quantize per token.")] = None,
-    pe: Pe = None,
-    seed: Annotated[int | None, typer.Option(
-        min=0, help="Seed of random activations if there is no --input; 0 if left out.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Run one layer. Exit status 1 if the RTL's bits or cycles differ from the models'."""
-    if source is not None and seed is not None:
-        raise typer.BadParameter("goes without --input", param_hint="--seed")
-    image = open_image(folder)
-    op, bits = image.layer(layer), image.machine.act_bits
-    a = random_activations(op, seed or 0, bits) if source is None else activations(op, source,
-                                                                                   bits)
-    result = execute(image, op, backend, a, lambda text: print(text, file=sys.stderr), pe)
-    if as_json:
-        print(json.dumps(result.to_dict()))
-    else:
-        show.print_result(result)
-    if not result.good:
-        raise typer.Exit(1)
+app.command()(run)
+app.command("generate")(generate_)
+app.command()(perplexity)
 
 
 def _text(image: Image, name: str) -> str:

@@ -68,9 +68,10 @@ class Result:
         return found
 
 
-def activations(op: LinearOp, path: Path, bits: int = 8) -> NDArray[np.signedinteger]:
+def activations(op: LinearOp, path: Path, bits: int = 8,
+                scale: NDArray[np.floating] | None = None) -> NDArray[np.signedinteger]:
     """Activations [m, k] of ``bits`` bits from a ``.npy`` file: int8 and int16 as they are, floats
-    quantized per token."""
+    quantized per token, multiplied by the layer's input ``scale`` [k] first."""
     try:
         found = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
@@ -94,7 +95,8 @@ def activations(op: LinearOp, path: Path, bits: int = 8) -> NDArray[np.signedint
     if found.dtype.kind != "f":
         raise InputError(f"{path} must hold int8, int16 or floating point, not {found.dtype}")
     try:
-        return quantize_activations(np.array(found), bits)[0]
+        x = np.array(found) if scale is None else found * scale
+        return quantize_activations(x, bits)[0]
     except ValueError as error:
         raise InputError(f"{path}: {error}") from None
 

@@ -1,9 +1,10 @@
-"""A mapped model on disk: ``manifest.json``, ``program.bin``, ``weights.bin``, ``report.json``.
+"""A mapped model on disk: ``manifest.json``, ``program.bin``, ``weights.bin``, ``report.json``,
+and what the host needs to run the whole model: :data:`HOST_FILES`, the last of them optional.
 
 The manifest says what was mapped (machine, options, shapes, codebooks of datatypes that are not
 built in) and where everything lies. On reading, only what was mapped is believed: plans and places
-are derived again and compared, and both binary files are held against their SHA-256. The same
-checkpoint, machine and options give the same bytes.
+are derived again and compared, and all files but the report are held against their SHA-256. The
+same checkpoint, machine and options give the same bytes.
 """
 
 import difflib
@@ -14,7 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from compiler.graph import LinearOp, Options, Program
+from compiler.graph import LinearOp, Model, Options, Program
 from compiler.kinds import KindError, describe_kinds, read_kinds
 from compiler.memory import MapError, MemoryMap, allocate
 from compiler.passes.allocate import wanted
@@ -28,11 +29,12 @@ from hw.resources import fits
 from models.formats import Datatype, Mixture
 from sim.memory import Memory
 
-__all__ = ["FORMAT", "Image", "ImageError", "MANIFEST_FILE", "REPORT_FILE", "open_image",
-           "write_description"]
+__all__ = ["FORMAT", "HOST_FILES", "Image", "ImageError", "MANIFEST_FILE", "REPORT_FILE",
+           "open_image", "write_description"]
 
-FORMAT, VERSION = "bitwright-image", 2
+FORMAT, VERSION = "bitwright-image", 3
 MANIFEST_FILE, REPORT_FILE = "manifest.json", "report.json"
+HOST_FILES = ("host.safetensors", "config.json", "tokenizer.json")
 MAX_MANIFEST = 1 << 26  # bytes
 MAX_TOKENS = 1 << 20
 AGAIN = "map the model again"
@@ -96,7 +98,8 @@ def write_description(program: Program, folder: Path) -> None:
         "model": asdict(program.model),
         "files": {name: {"bytes": (folder / name).stat().st_size,
                          "sha256": file_digest(folder / name)}
-                  for name in (PROGRAM_FILE, WEIGHTS_FILE)},
+                  for name in (PROGRAM_FILE, WEIGHTS_FILE, *HOST_FILES)
+                  if (folder / name).exists()},
     }
     for name, content in ((MANIFEST_FILE, manifest), (REPORT_FILE, report(program))):
         text = json.dumps(content, indent=1, sort_keys=True, allow_nan=False)
@@ -106,12 +109,15 @@ def write_description(program: Program, folder: Path) -> None:
 # ---- reading ------------------------------------------------------------------------------
 @dataclass(frozen=True, kw_only=True)
 class Image:
-    """A mapped model whose files have been checked."""
+    """A mapped model whose files have been checked. ``files`` are the names of those that have a
+    SHA-256, ``model`` says which checkpoint was mapped."""
     folder: Path
     machine: Machine
     options: Options
     memory_map: MemoryMap
     layers: Mapping[str, LinearOp]
+    model: Model
+    files: frozenset[str]
 
     def layer(self, name: str) -> LinearOp:
         if name not in self.layers:
@@ -137,7 +143,7 @@ def _value(entry: Mapping[str, Any], key: str, kind: type, where: str) -> Any:
     value = entry.get(key)
     if type(value) is not kind:
         kinds = {int: "an integer", str: "text", bool: "true or false", dict: "an object",
-                  list: "a list"}
+                  list: "a list", float: "a number"}
         raise ImageError(f"{where}: {key} must be {kinds[kind]}, not {show(value)}; {AGAIN}")
     return value
 
@@ -200,6 +206,7 @@ def _options(values: Mapping[str, Any], where: str) -> Options:
     return Options(
         weights=_value(values, "weights", str, where), tokens=tokens,
         group_size=_optional(values, "group_size", int, where),
+        smooth=_optional(values, "smooth", float, where),
         scale_bits=_value(values, "scale_bits", int, where),
         **{key: _value(values, key, bool, where)
            for key in ("asymmetric", "clip_search", "flush_small_scales")},
@@ -239,7 +246,9 @@ def _open(folder: Path, path: Path, manifest: dict[str, Any]) -> Image:
     except ValueError as error:  # memory timing out of range
         raise ImageError(f"{where}: {error}; {AGAIN}") from None
     files = _value(manifest, "files", dict, where)
-    for name in (PROGRAM_FILE, WEIGHTS_FILE):
+    *needed, tokenizer = HOST_FILES
+    present = (PROGRAM_FILE, WEIGHTS_FILE, *needed, *[tokenizer] * (tokenizer in files))
+    for name in present:
         entry = _value(files, name, dict, where)
         expected = _value(entry, "bytes", int, where)
         if (found := size_of_file(folder / name)) != expected:
@@ -267,5 +276,8 @@ def _open(folder: Path, path: Path, manifest: dict[str, Any]) -> Image:
                              f"{files[name]['bytes']}; {AGAIN}")
     if len({op.name for op in layers}) != len(layers):
         raise ImageError(f"{where} names a layer twice; {AGAIN}")
+    described_model = _value(manifest, "model", dict, where)
+    model = Model(**{key: _value(described_model, key, str, where)
+                     for key in ("architecture", "checkpoint", "sha256")})
     return Image(folder=folder, machine=machine, options=options, memory_map=where_map,
-                 layers={op.name: op for op in layers})
+                 layers={op.name: op for op in layers}, model=model, files=frozenset(present))

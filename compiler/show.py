@@ -13,10 +13,10 @@ from compiler.execute import Result
 from compiler.graph import LinearOp
 from compiler.passes.session import Track
 
-__all__ = ["print_report", "print_result", "progress"]
+__all__ = ["print_report", "print_result", "progress", "terminal"]
 
 
-def _console() -> Console:
+def terminal() -> Console:
     """Plain text at full width when it does not go to a terminal."""
     return Console(markup=False, highlight=False,
                    width=None if sys.stdout.isatty() else 240)
@@ -44,7 +44,7 @@ def chip_lines(report: Mapping[str, Any]) -> list[str]:
 
 def print_report(report: Mapping[str, Any]) -> None:
     """The table of layers, totals, and what is left to the host."""
-    console = _console()
+    console = terminal()
     table = Table(title=f"{report['totals']['layers']} layers on {report['machine']}, "
                         f"{report['pe']} elements, {report['tokens']} tokens")
     for column in ("layer", "M x K x N", "weights", "slices", "bits/weight", "cycles",
@@ -87,7 +87,7 @@ def print_report(report: Mapping[str, Any]) -> None:
 
 def print_result(result: Result) -> None:
     """One run, a line per fact."""
-    console = _console()
+    console = terminal()
     console.print(f"layer       {result.layer}")
     console.print(f"backend     {result.backend}")
     if result.cycles is not None:

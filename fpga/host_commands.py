@@ -23,6 +23,7 @@ from rich.progress import (
 
 from compiler.execute import activations, random_activations
 from compiler.graph import LinearOp, Options
+from compiler.host_files import input_scale
 from compiler.image import Image, open_image
 from compiler.mapping import map_checkpoint
 from fpga.board_sim import DIVISOR, SimulatedBoard
@@ -115,12 +116,12 @@ def _run(image: Image, op: LinearOp, where: Machine, a: NDArray[np.integer], *, 
             shown.close()
 
 
-def _activations(op: LinearOp, where: Machine, source: Path | None,
+def _activations(image: Image, op: LinearOp, where: Machine, source: Path | None,
                  seed: int | None) -> NDArray[np.integer]:
     if source is not None and seed is not None:
         raise typer.BadParameter("goes without --input", param_hint="--seed")
     if source is not None:
-        return activations(op, source, where.act_bits)
+        return activations(op, source, where.act_bits, input_scale(image, op.name))
     return random_activations(op, seed or 0, where.act_bits)
 
 
@@ -173,7 +174,7 @@ def run(
     image = open_image(folder)
     op = image.layer(layer)
     where = machine(spec, overrides(settings)) if spec else image.machine
-    a = _activations(op, where, source, seed)
+    a = _activations(image, op, where, source, seed)
     result = _run(image, op, where, a, port=port, timeout=timeout, named=spec is not None,
                   baud=baud or (target.baud if target else BAUD))
     _finish(result, result.to_dict(), out, as_json)
@@ -215,7 +216,7 @@ def board_sim(
     with tempfile.TemporaryDirectory(prefix="bitwright-") as scratch:
         image = open_image(folder) if folder else _minilm(Path(scratch), where, tokens)
         op = image.layer(layer)
-        a = _activations(op, where, None, seed)
+        a = _activations(image, op, where, None, seed)
         with SimulatedBoard(target, where, divisor=divisor, say=_say) as simulated:
             started = time.perf_counter()
             result = _run(image, op, where, a, port=simulated.port, baud=BAUD,

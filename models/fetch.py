@@ -130,7 +130,7 @@ def model_path(name: str, *, verify: bool = False, table: Path = TABLE,
         raise FetchError(f"no model is named {name!r}: known are {', '.join(sorted(known))}")
     source = known[name]
     root = cache_dir()
-    target = root / "models" / f"{name}-{source.version}-{source.sha256[:12]}"
+    target = _target(source)
     if _is_complete(source, target, verify):
         return target
     try:
@@ -141,6 +141,20 @@ def model_path(name: str, *, verify: bool = False, table: Path = TABLE,
         raise FetchError(f"the cache {root} cannot be used: {error.strerror or error}; set "
                          "BITWRIGHT_CACHE to a folder that can be written") from error
     return target
+
+
+def cached_file(sha256: str) -> Path | None:
+    """A model's file of that SHA-256, if it is in the cache; nothing is fetched."""
+    for source in sources().values():
+        target = _target(source)
+        for file in source.files:
+            if file.sha256 == sha256 and _is_complete(source, target, False):
+                return target / file.name
+    return None
+
+
+def _target(source: Source) -> Path:
+    return cache_dir() / "models" / f"{source.name}-{source.version}-{source.sha256[:12]}"
 
 
 def _is_complete(source: Source, target: Path, verify: bool) -> bool:

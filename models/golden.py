@@ -6,6 +6,8 @@
 ``f(k)`` is the input feature of column ``k``, and ``a`` is zero where a column is padding.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -93,7 +95,39 @@ def accumulator_bound(qm: QuantizedMatrix, act_bits: int = 8) -> NDArray[np.int6
     return bounds
 
 
-def dequantize_output(y: ArrayLike, qm: QuantizedMatrix, sx: ArrayLike,
+class PreparedMatrix:
+    """One matrix, made ready once for products with many activations.
+
+    ``weights`` float64 [k_logical, n] are :attr:`QuantizedMatrix.by_feature`; ``columns`` and
+    ``channel_scale`` are the matrix's.
+    """
+
+    def __init__(self, qm: QuantizedMatrix) -> None:
+        self.n, self.k_logical = qm.n, qm.k_logical
+        self.columns, self.channel_scale = qm.columns, qm.channel_scale
+        self._bound = _bound(qm, 1)
+        self.weights = np.ascontiguousarray(qm.by_feature.astype(np.float64)).T
+
+    @property
+    def nbytes(self) -> int:
+        return self.weights.nbytes
+
+    def __call__(self, a: NDArray[np.integer]) -> NDArray[np.int64]:
+        """:func:`mpgemm` of ``a`` integer [M, k_logical]. ``OverflowError`` where float64 might
+        round, which takes sums far beyond the accumulators' 32 bits."""
+        if self._bound * int(np.abs(a.astype(np.int64)).max(initial=0)) >= _FLOAT64_EXACT:
+            raise OverflowError("sums of this matrix and these activations exceed 2**53")
+        product: NDArray[np.int64] = (a.astype(np.float64) @ self.weights).astype(np.int64)
+        return product
+
+    def by_column(self, a: NDArray[Any]) -> NDArray[Any]:
+        """``a`` [M, k_logical] in the order of the stored columns."""
+        if self.columns is None:
+            return a
+        return np.where(self.columns >= 0, a[:, self.columns], a.dtype.type(0))
+
+
+def dequantize_output(y: ArrayLike, qm: QuantizedMatrix | PreparedMatrix, sx: ArrayLike,
                       bias: ArrayLike | None = None) -> NDArray[np.float64]:
     """``(sx[m] * channel_scale[n]) * y[m, n] + bias[n]``, float64 [M, N], in that order."""
     scales = np.multiply.outer(np.asarray(sx, dtype=np.float64), qm.channel_scale)

@@ -84,3 +84,7 @@ class BytePairTokenizer:
     def decode(self, ids: list[int]) -> str:
         """Text of ``ids``, special tokens left out."""
         return str(self._tokenizer.decode(ids))
+
+    def to_json(self) -> str:
+        """The contents of a ``tokenizer.json`` that does the same."""
+        return str(self._tokenizer.to_str())

@@ -110,6 +110,8 @@ def _weights(program: Program, session: Session, found: LinearShape, op: LinearO
         return *held(op, native, program.options, program.machine.act_bits), native.dequantize
     weight = session.checkpoint.weight(found)
     check_finite(found.tensor, weight)
+    if (scale := session.input_scales.get(op.name)) is not None:
+        weight = weight / scale
     return *quantized(op, weight, program.options), weight.__getitem__
 
 

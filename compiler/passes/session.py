@@ -1,9 +1,12 @@
 """What passes share besides the program: the open checkpoint, the folder being written."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from compiler.checkpoint import Checkpoint
 from compiler.gguf_checkpoint import GgufCheckpoint
@@ -27,6 +30,8 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class Session(Progress):
-    """``folder`` is where the image's files are written."""
+    """``folder`` is where the image's files are written. ``input_scales`` [k] by layer multiply a
+    layer's inputs on the host; its weights are divided by them."""
     checkpoint: Checkpoint | GgufCheckpoint
     folder: Path
+    input_scales: Mapping[str, NDArray[np.floating[Any]]] = field(default_factory=dict)

@@ -37,6 +37,8 @@ def write_gguf(path, weights, *, architecture="llama", rule="smollm", kind="gpt2
     writer = GGUFWriter(path, architecture)
     values = {"block_count": (writer.add_block_count, CONFIG.layers),
               "embedding_length": (writer.add_embedding_length, CONFIG.hidden),
+              "feed_forward_length": (writer.add_feed_forward_length, FEED_FORWARD),
+              "context_length": (writer.add_context_length, 1024),
               "head_count": (writer.add_head_count, CONFIG.heads),
               "head_count_kv": (writer.add_head_count_kv, CONFIG.kv_heads),
               "eps": (writer.add_layer_norm_rms_eps, CONFIG.eps),

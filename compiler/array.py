@@ -1,0 +1,56 @@
+"""A mapped image as the arithmetic of its network: every matrix product on the array."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compiler.attention import CodeCache, KeyForm
+from compiler.execute import bias
+from compiler.host_files import scale_name
+from compiler.image import Image
+from compiler.launches import Launches, Product
+from compiler.weights import ImageWeights
+from hw.pack import shape_spec
+from models.arithmetic import AttentionCache, FloatCache
+from models.golden import dequantize_output
+from models.quantize import quantize_activations
+
+__all__ = ["Array"]
+
+Floats = NDArray[np.floating[Any]]
+
+
+class Array:
+    """:class:`models.arithmetic.Arithmetic` of the image's layers and ``layers`` of attention.
+
+    Activations of every token are quantized to the machine's bits, products are integers, and
+    scales and bias are applied in float64 before the result is rounded to the dtype of ``x``.
+    ``tensors`` are the host's: inputs of a layer that has an ``input_scale`` are multiplied by it.
+    Attention is in floating point on the host where ``form`` is None.
+    """
+
+    def __init__(self, image: Image, tensors: Mapping[str, NDArray[Any]], launches: Launches,
+                 layers: int, form: KeyForm | None) -> None:
+        self.image, self.tensors, self.launches = image, tensors, launches
+        self.layers, self.form = layers, form
+        self.weights = ImageWeights(image)
+
+    def linear(self, name: str, x: Floats) -> Floats:
+        op = self.image.layer(name)
+        qm = self.weights.prepared(op)
+        scale = self.tensors.get(scale_name(name))
+        scaled = x if scale is None else x * scale
+        a, sx = quantize_activations(scaled, self.launches.machine.act_bits)
+        y = qm(a)
+        spec = shape_spec(self.launches.machine, len(a), op.stored_k, op.n, op.chosen,
+                          op.group_size, op.asymmetric)
+        self.launches.launch(Product(operator=op.role, name=name, spec=spec, a=qm.by_column(a), y=y,
+                                     packed=lambda plan: self.weights.packed(op, plan)))
+        return dequantize_output(y, qm, sx, bias(self.image, op)).astype(x.dtype)
+
+    def cache(self) -> AttentionCache:
+        if self.form is None:
+            return FloatCache(self.layers)
+        return CodeCache(self.launches, self.form, self.layers)

@@ -1,0 +1,82 @@
+"""A mapped image as a network that runs: on the array, or in floating point to compare with."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compiler.array import Array
+from compiler.attention import KeyForm
+from compiler.checkpoint import Checkpoint, open_checkpoint
+from compiler.execute import bias, matrix
+from compiler.host_files import read_config, read_tensors, scale_name
+from compiler.image import Image, ImageError
+from compiler.launches import Launches
+from models.arithmetic import FloatCache
+from models.families import ConfigError, transformer
+from models.network import Network
+
+__all__ = ["MappedModel", "checkpoint_network"]
+
+Floats = NDArray[np.floating[Any]]
+
+
+class _Dequantized:
+    """The image's weights in floating point, float32, read for every product."""
+
+    def __init__(self, image: Image, tensors: Mapping[str, np.ndarray], layers: int) -> None:
+        self.image, self.tensors, self.layers = image, tensors, layers
+
+    def linear(self, name: str, x: Floats) -> Floats:
+        op = self.image.layer(name)
+        scale = self.tensors.get(scale_name(name))
+        x = x if scale is None else x * scale
+        y: Floats = x @ matrix(self.image, op).dequantize().T.astype(x.dtype)
+        offset = bias(self.image, op)
+        return y if offset is None else y + offset
+
+    def cache(self) -> FloatCache:
+        return FloatCache(self.layers)
+
+
+class MappedModel:
+    """The model of an image: configuration and host tensors, read once.
+
+    Raises :class:`ImageError` for an image without them, or of a model that does not run.
+    """
+
+    def __init__(self, image: Image) -> None:
+        self.image, self.config, self.tensors = image, read_config(image), read_tensors(image)
+        try:
+            self.model = transformer(self.config)
+        except ConfigError as error:
+            raise ImageError(f"{image.folder}: {error}") from None
+
+    def _network(self, arithmetic: Any) -> Network:
+        try:
+            return Network(self.model, self.config, self.tensors, arithmetic)
+        except ValueError as error:
+            raise ImageError(f"{self.image.folder}: {error}") from None
+
+    def on_array(self, launches: Launches, form: KeyForm | None) -> Network:
+        """Matrix products on the array; attention also, unless ``form`` is None."""
+        return self._network(Array(self.image, self.tensors, launches, self.model.layers, form))
+
+    def dequantized(self) -> Network:
+        """All in floating point, with the weights that the image stands for."""
+        return self._network(_Dequantized(self.image, self.tensors, self.model.layers))
+
+
+def checkpoint_network(path: Path) -> Network:
+    """The model of a checkpoint in floating point, with its own weights, which a GGUF file may hold
+    in fewer bits."""
+    with open_checkpoint(path) as checkpoint:
+        if isinstance(checkpoint, Checkpoint) and checkpoint.quantized:
+            raise ImageError(f"{path} holds {checkpoint.quantized} weights: name one in floats")
+        names = [host.tensor for host in checkpoint.host]
+        for linear in checkpoint.linears:
+            names += [linear.tensor, *filter(None, [linear.bias_tensor])]
+        tensors = {name: checkpoint.read(name) for name in names}
+        return Network(checkpoint.model, checkpoint.config, tensors)
