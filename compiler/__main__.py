@@ -17,6 +17,7 @@ from compiler.mapping import map_checkpoint
 from compiler.passes import PASSES
 from compiler.passes.choose import AUTO, NATIVE
 from compiler.shapes import map_shapes
+from compiler.trace_command import trace
 from hw.cli import Pe, overrides, write_text
 from hw.config import PRESETS, Machine, machine
 from hw.isa import disassemble
@@ -221,6 +222,9 @@ def bench(out: Annotated[Path | None, typer.Option(help="JSON file to write.")] 
         print(f"shapes of Llama-2-7B, prefill of {shapes['tokens']:,} tokens and one more, "
               f"ulx3s-85f: {shapes['seconds']:.2f} s (target {shapes['target_seconds']}), "
               f"{shapes['prefill_cycles']:,} and {shapes['decode_cycles']:,} cycles")
+
+
+app.command()(trace)
 
 
 def main() -> None:
