@@ -14,6 +14,7 @@ from compiler.execute import BACKENDS, activations, execute, random_activations
 from compiler.graph import Options, Program
 from compiler.image import Image, open_image, report
 from compiler.mapping import map_checkpoint
+from compiler.page import report_page
 from compiler.passes import PASSES
 from compiler.passes.choose import AUTO, NATIVE
 from compiler.shapes import map_shapes
@@ -98,6 +99,9 @@ def map_(
                                  "--shapes-only.")] = 0,
     memory_latency: Annotated[int, typer.Option(help="Cycles to a burst's first beat.")] = 32,
     memory_interval: Annotated[int, typer.Option(help="Cycles per beat.")] = 1,
+    html: Annotated[Path | None, typer.Option(
+        metavar="FILE", help="Write the report as a page too; with --shapes-only. An image has it "
+                             "as report.html.")] = None,
     as_json: Json = False,
     print_after: Annotated[str | None, typer.Option(
         metavar="PASS", callback=_pass,
@@ -112,6 +116,9 @@ def map_(
     elif checkpoint is None or out is None:
         raise typer.BadParameter("is missing; or give --shapes-only",
                                  param_hint="CHECKPOINT" if checkpoint is None else "--out")
+    elif html is not None:
+        raise typer.BadParameter("goes with --shapes-only; an image has its own",
+                                 param_hint="--html")
     elif context:
         raise typer.BadParameter("goes with --shapes-only", param_hint="--context")
     where = machine(machine_, overrides(settings), pe)
@@ -123,6 +130,8 @@ def map_(
         with show.progress(as_json) as track:
             found = map_shapes(read_config(shapes_only), where, options, tokens=tokens,
                                context=context, track=track)
+        if html is not None:
+            write_text(html, report_page(found, where, shapes_only))
     else:
         assert checkpoint is not None and out is not None
         found = _map(checkpoint, out, where, options, config, print_after, as_json)

@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from compiler.image import FORMAT, MANIFEST_FILE, REPORT_FILE, ImageError
+from compiler.image import FORMAT, MANIFEST_FILE, PAGE_FILE, REPORT_FILE, ImageError
 from compiler.passes.session import PROGRAM_FILE, WEIGHTS_FILE
 from compiler.safetensors_file import CheckpointError, parse_json_object
 
 __all__ = ["staged"]
 
-FILES = (MANIFEST_FILE, PROGRAM_FILE, WEIGHTS_FILE, REPORT_FILE)
+FILES = (MANIFEST_FILE, PROGRAM_FILE, WEIGHTS_FILE, REPORT_FILE, PAGE_FILE)
 
 
 def check_replaceable(out: Path) -> None:
