@@ -29,8 +29,8 @@ from hw.plan import PlanError
 from models.formats import Datatype, Mixture
 from sim.memory import Memory
 
-__all__ = ["FORMAT", "Image", "ImageError", "MANIFEST_FILE", "PAGE_FILE", "REPORT_FILE", "open_image",
-           "write_description"]
+__all__ = ["FORMAT", "Image", "ImageError", "MANIFEST_FILE", "PAGE_FILE", "REPORT_FILE",
+           "open_image", "write_description"]
 
 FORMAT, VERSION = "bitwright-image", 2
 MANIFEST_FILE, REPORT_FILE = "manifest.json", "report.json"

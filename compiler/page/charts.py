@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from compiler.page.markup import Html, element, join, table
 
-__all__ = ["CAUSE_NAMES", "Part", "key", "meters", "percent", "stack"]
+__all__ = ["CAUSE_NAMES", "Part", "causes", "key", "meters", "percent", "stack", "swatch"]
 
 CAUSE_NAMES = {
     "compute": "compute", "scales": "multiplying by scales", "drain": "results leaving the array",
@@ -31,8 +31,8 @@ def percent(share: float) -> str:
 def causes(found: Mapping[str, int]) -> list[Part]:
     """The parts of a bar of cycles by cause."""
     total = sum(found.values())
-    return [Part(CAUSE_NAMES[cause], count, f"{count:,} cycles, {percent(count / total)}",
-                 f"c-{cause}") for cause, count in found.items() if count]
+    return [Part(name, count, f"{count:,} cycles, {percent(count / total)}", f"c-{cause}")
+            for cause, name in CAUSE_NAMES.items() if (count := found[cause])]
 
 
 def stack(parts: Iterable[Part], whole: float | None = None, small: bool = False) -> Html:

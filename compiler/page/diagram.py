@@ -10,7 +10,7 @@ from hw.config import Machine
 
 __all__ = ["diagram"]
 
-WIDTH, HEIGHT = 940, 440
+WIDTH, HEIGHT = 940, 420
 
 
 def _box(x: int, y: int, width: int, height: int, title: str, lines: Sequence[str] = (),
@@ -33,15 +33,14 @@ def _buffer(machine: Machine, depth: int, width: int) -> list[str]:
 
 
 def _element_lines(machine: Machine) -> list[str]:
-    kinds = {"lut": f"{machine.tables} tables of {machine.lane_acts} activations, "
-                    f"{machine.banks} bank{'s' * (machine.banks > 1)}",
-             "serial": "terms of powers of two",
-             "mac": f"multipliers by {machine.value_bits} bits ({machine.lane_mult})"}
-    return [f"{machine.rows} rows (tokens) x {machine.cols} columns (channels)",
-            f"{machine.k_tile} activations of {machine.act_bits} bits each",
-            f"{machine.pe} elements: {kinds[machine.pe]}",
-            f"scales: {machine.dequant} multiplier; "
-            f"{machine.psum_depth:,} partial sums each",
+    kinds = {"lut": f"{machine.tables} tables of {machine.lane_acts} activations",
+             "serial": "terms, one power of two each",
+             "mac": f"multipliers of {machine.value_bits} bits ({machine.lane_mult})"}
+    return [f"{machine.rows} rows: tokens", f"{machine.cols} columns: output channels",
+            f"{machine.pe}: {kinds[machine.pe]}",
+            f"{machine.k_tile} activations of {machine.act_bits} bits each, "
+            f"{machine.banks} bank{'s' * (machine.banks > 1)}",
+            f"{machine.psum_depth:,} partial sums each; scales by {machine.dequant}",
             f"{machine.one_bit_products:,} one-bit products per cycle"]
 
 
@@ -54,17 +53,18 @@ def diagram(machine: Machine, memory: Mapping[str, int], totals: Mapping[str, An
               for name in ("load", "store")}
     decode = ["codes of 4 bits, decoded", "at the head of each column"] if machine.decodes else []
     parts = [
-        _box(10, 130, 150, 150, "Memory (DRAM)", [
+        _box(10, 130, 150, 124, "Memory (DRAM)", [
             f"{machine.memory_bits}-bit AXI4 port", f"{machine.beat_bytes} bytes per beat",
             f"{memory['interval']} cycle{'s' * (memory['interval'] > 1)} per beat",
             f"first beat after {memory['latency']}", "bus busy "
             f"{percent(beats * memory['interval'] / cycles)}"], "box memory"),
         _box(210, 20, 170, 74, "Dispatcher", [
-            f"{machine.program_depth:,} instructions", f"queues of {machine.queue_depth} each"]),
+            f"{machine.program_depth:,} instructions",
+            f"to engines' queues of {machine.queue_depth}"]),
         _box(210, 130, 170, 90, "Load engine", [
             f"{machine.outstanding} bursts of {machine.burst_beats} beats",
             f"moving data {moving['load']}"], "box engine"),
-        _box(210, 340, 170, 80, "Store engine", [
+        _box(210, 345, 170, 62, "Store engine", [
             "32-bit results", f"moving data {moving['store']}"], "box engine"),
         _box(430, 20, 200, 62, "Activation buffer",
              _buffer(machine, machine.act_depth, machine.act_word_bits), "box buffer"),
@@ -73,9 +73,9 @@ def diagram(machine: Machine, memory: Mapping[str, int], totals: Mapping[str, An
         _box(430, 200, 200, 62 + 16 * len(decode), "Weight buffer",
              _buffer(machine, machine.weight_depth, machine.weight_word_bits) + decode,
              "box buffer"),
-        _box(430, 340, 200, 80, "Output buffers", [
+        _box(430, 345, 200, 62, "Output buffers", [
             f"{machine.rows} x {machine.out_depth:,} words", f"of {machine.out_word_bits} bits",
-            ], "box buffer"),
+        ], "box buffer"),
         _box(680, 20, 250, 62, "Table filler" if machine.pe == "lut" else "Filler", [
             f"{machine.builders} builders per row",
             f"{machine.fill_entries * machine.table_steps} cycles per K-tile"], "box engine"),
@@ -86,8 +86,8 @@ def diagram(machine: Machine, memory: Mapping[str, int], totals: Mapping[str, An
         _arrow((380, 150), (430, 150)), _arrow((380, 200), (405, 200), (405, 231), (430, 231)),
         _arrow((630, 51), (680, 51)), _arrow((805, 82), (805, 130)),
         _arrow((630, 150), (680, 150)), _arrow((630, 231), (680, 231)),
-        _arrow((805, 280), (805, 380), (630, 380)), _arrow((430, 380), (380, 380)),
-        _arrow((210, 380), (85, 380), (85, 280)),
+        _arrow((805, 280), (805, 376), (630, 376)), _arrow((430, 376), (380, 376)),
+        _arrow((210, 376), (85, 376), (85, 254)),
     ]
     tip = element("defs", element("marker", element("path", d="M0 0 L8 4 L0 8 z", class_="tip"),
                                   id="tip", markerWidth=8, markerHeight=8, refX=7, refY=4,

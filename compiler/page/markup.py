@@ -43,8 +43,9 @@ def table(heads: Iterable[str], rows: Iterable[Iterable[Any]], *, numbers: Itera
         return element("th", element("button", text, type="button") if sortable else text,
                        scope="col", class_="number" if index in right else None)
 
-    body = join(element("tr", *(cell(index, value) for index, value in enumerate(row))) + Html("\n")
-                for row in rows)
+    lines = (element("tr", *(cell(index, value) for index, value in enumerate(row)))
+             for row in rows)
+    body = Html("\n".join(lines))
     top = element("thead", element("tr", *(head(i, text) for i, text in enumerate(heads))))
     return element("div", element("table", top, element("tbody", body),
                                   class_="sortable" if sortable else None), class_="scroll")

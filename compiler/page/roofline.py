@@ -9,7 +9,7 @@ from hw.config import Machine
 
 __all__ = ["roofline"]
 
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 380, 64, 16, 16, 48
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 380, 64, 28, 16, 48
 NAMED = 6  # layers that a point names
 
 
@@ -19,8 +19,8 @@ class Axis:
     def __init__(self, values: Iterable[float], start: float, end: float):
         known = sorted(values)
         ticks = [step * 10.0 ** power for power in range(-9, 16) for step in (1, 2, 5)]
-        low = max(tick for tick in ticks if tick <= known[0] * 0.9)
-        high = min(tick for tick in ticks if tick >= known[-1] * 1.1)
+        low = max(tick for tick in ticks if tick <= known[0] * 0.7)
+        high = min(tick for tick in ticks if tick >= known[-1] * 1.4)
         self.low, self.high, self.start, self.end = low, high, start, end
         within = [tick for tick in ticks if low <= tick <= high]
         decades = [tick for tick in within if math.log10(tick).is_integer()]
