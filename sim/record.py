@@ -7,7 +7,7 @@ __all__ = ["CAUSES", "Recorder", "WAITS"]
 
 # Each cycle of a run has one cause: what the sequencer does in it, or what its next job lacks.
 CAUSES = {
-    "compute": "a slice goes through the array",
+    "compute": "a slice goes through the array, of weights or of an offset",
     "scales": "a channel's slot is longer than its slices, for the multiplier by the scale",
     "drain": "a channel's last slot is longer than its slices, for results to leave the array",
     "tables": "tables are being filled with activations",

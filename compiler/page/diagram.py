@@ -41,7 +41,7 @@ def _element_lines(machine: Machine) -> list[str]:
             f"{machine.k_tile} activations of {machine.act_bits} bits each, "
             f"{machine.banks} bank{'s' * (machine.banks > 1)}",
             f"{machine.psum_depth:,} partial sums each; scales by {machine.dequant}",
-            f"{machine.one_bit_products:,} one-bit products per cycle"]
+            f"{machine.one_bit_products:,} products of a slice per cycle"]
 
 
 def diagram(machine: Machine, memory: Mapping[str, int], totals: Mapping[str, Any]) -> Html:
@@ -51,6 +51,7 @@ def diagram(machine: Machine, memory: Mapping[str, int], totals: Mapping[str, An
     busy = {name: percent(engines[name]["busy"] / cycles) for name in engines}
     moving = {name: percent(engines[name]["busy"] * memory["interval"] / cycles)
               for name in ("load", "store")}
+    fill = machine.fill_entries * machine.table_steps
     decode = ["codes of 4 bits, decoded", "at the head of each column"] if machine.decodes else []
     parts = [
         _box(10, 130, 150, 124, "Memory (DRAM)", [
@@ -78,7 +79,7 @@ def diagram(machine: Machine, memory: Mapping[str, int], totals: Mapping[str, An
         ], "box buffer"),
         _box(680, 20, 250, 62, "Table filler" if machine.pe == "lut" else "Filler", [
             f"{machine.builders} builders per row",
-            f"{machine.fill_entries * machine.table_steps} cycles per K-tile"], "box engine"),
+            f"{fill} cycle{'s' * (fill > 1)} per K-tile"], "box engine"),
         _box(680, 130, 250, 150, "Array", _element_lines(machine) + [
             f"slices {busy['execute']} of all cycles"], "box engine"),
         _arrow((160, 160), (210, 160)), _arrow((295, 130), (295, 94)),
