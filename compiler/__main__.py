@@ -16,11 +16,13 @@ from compiler.generate_command import generate_
 from compiler.graph import Options, Program
 from compiler.image import Image, open_image, report
 from compiler.mapping import map_checkpoint
+from compiler.page import report_page
 from compiler.passes import PASSES
 from compiler.passes.choose import AUTO, NATIVE
 from compiler.perplexity_command import perplexity
 from compiler.run_command import run
 from compiler.shapes import map_shapes
+from compiler.trace_command import trace
 from hw.cli import Pe, overrides, write_text
 from hw.config import PRESETS, Machine, machine
 from hw.isa import disassemble
@@ -106,6 +108,9 @@ def map_(
                                  "--shapes-only.")] = 0,
     memory_latency: Annotated[int, typer.Option(help="Cycles to a burst's first beat.")] = 32,
     memory_interval: Annotated[int, typer.Option(help="Cycles per beat.")] = 1,
+    html: Annotated[Path | None, typer.Option(
+        metavar="FILE", help="Write the report as a page too; with --shapes-only. An image has it "
+                             "as report.html.")] = None,
     as_json: Json = False,
     print_after: Annotated[str | None, typer.Option(
         metavar="PASS", callback=_pass,
@@ -121,6 +126,9 @@ def map_(
     elif checkpoint is None or out is None:
         raise typer.BadParameter("is missing; or give --shapes-only",
                                  param_hint="CHECKPOINT" if checkpoint is None else "--out")
+    elif html is not None:
+        raise typer.BadParameter("goes with --shapes-only; an image has its own",
+                                 param_hint="--html")
     elif context:
         raise typer.BadParameter("goes with --shapes-only", param_hint="--context")
     if calibration is not None and smooth is None:
@@ -136,6 +144,8 @@ def map_(
         with show.progress(as_json) as track:
             found = map_shapes(read_config(shapes_only), where, options, tokens=tokens,
                                context=context, track=track)
+        if html is not None:
+            write_text(html, report_page(found, where, shapes_only))
     else:
         assert checkpoint is not None and out is not None
         found = _map(checkpoint, out, where, options, config, names, text, print_after, as_json)
@@ -215,6 +225,9 @@ def bench(out: Annotated[Path | None, typer.Option(help="JSON file to write.")] 
         print(f"shapes of Llama-2-7B, prefill of {shapes['tokens']:,} tokens and one more, "
               f"ulx3s-85f: {shapes['seconds']:.2f} s (target {shapes['target_seconds']}), "
               f"{shapes['prefill_cycles']:,} and {shapes['decode_cycles']:,} cycles")
+
+
+app.command()(trace)
 
 
 def main() -> None:

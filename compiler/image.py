@@ -1,5 +1,6 @@
-"""A mapped model on disk: ``manifest.json``, ``program.bin``, ``weights.bin``, ``report.json``,
-and what the host needs to run the whole model: :data:`HOST_FILES`, the last of them optional.
+"""A mapped model on disk: ``manifest.json``, ``program.bin``, ``weights.bin``, ``report.json``, the
+report as a page, ``report.html``, and what the host needs to run the whole model:
+:data:`HOST_FILES`, the last of them optional.
 
 The manifest says what was mapped (machine, options, shapes, codebooks of datatypes that are not
 built in) and where everything lies. On reading, only what was mapped is believed: plans and places
@@ -18,6 +19,7 @@ from typing import Any
 from compiler.graph import LinearOp, Model, Options, Program
 from compiler.kinds import KindError, describe_kinds, read_kinds
 from compiler.memory import MapError, MemoryMap, allocate
+from compiler.page import report_page
 from compiler.passes.allocate import wanted
 from compiler.passes.session import PROGRAM_FILE, WEIGHTS_FILE
 from compiler.passes.tile import plan_layer
@@ -29,12 +31,13 @@ from hw.resources import fits
 from models.formats import Datatype, Mixture
 from sim.memory import Memory
 
-__all__ = ["FORMAT", "HOST_FILES", "Image", "ImageError", "MANIFEST_FILE", "REPORT_FILE",
-           "open_image", "write_description"]
+__all__ = ["FORMAT", "HOST_FILES", "Image", "ImageError", "MANIFEST_FILE", "PAGE_FILE",
+           "REPORT_FILE", "open_image", "write_description"]
 
 FORMAT, VERSION = "bitwright-image", 3
 MANIFEST_FILE, REPORT_FILE = "manifest.json", "report.json"
 HOST_FILES = ("host.safetensors", "config.json", "tokenizer.json")
+PAGE_FILE = "report.html"
 MAX_MANIFEST = 1 << 26  # bytes
 MAX_TOKENS = 1 << 20
 AGAIN = "map the model again"
@@ -91,7 +94,7 @@ def report(program: Program) -> dict[str, Any]:
 
 
 def write_description(program: Program, folder: Path) -> None:
-    """Manifest and report beside the binary files that the passes wrote to ``folder``."""
+    """Manifest, report and page beside the binary files that the passes wrote to ``folder``."""
     assert program.memory_map is not None
     manifest = {
         **_described(program.machine, program.options, program.memory_map, program.linears),
@@ -104,6 +107,9 @@ def write_description(program: Program, folder: Path) -> None:
     for name, content in ((MANIFEST_FILE, manifest), (REPORT_FILE, report(program))):
         text = json.dumps(content, indent=1, sort_keys=True, allow_nan=False)
         (folder / name).write_text(text + "\n", encoding="utf-8")
+    subject = f"{program.model.checkpoint} ({program.model.architecture})"
+    (folder / PAGE_FILE).write_text(report_page(report(program), program.machine, subject),
+                                    encoding="utf-8")
 
 
 # ---- reading ------------------------------------------------------------------------------

@@ -5,13 +5,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from compiler.image import FORMAT, HOST_FILES, MANIFEST_FILE, REPORT_FILE, ImageError
+from compiler.image import (
+    FORMAT,
+    HOST_FILES,
+    MANIFEST_FILE,
+    PAGE_FILE,
+    REPORT_FILE,
+    ImageError,
+)
 from compiler.passes.session import PROGRAM_FILE, WEIGHTS_FILE
 from compiler.safetensors_file import CheckpointError, parse_json_object
 
 __all__ = ["staged"]
 
-FILES = (MANIFEST_FILE, PROGRAM_FILE, WEIGHTS_FILE, REPORT_FILE, *HOST_FILES)
+FILES = (MANIFEST_FILE, PROGRAM_FILE, WEIGHTS_FILE, REPORT_FILE, PAGE_FILE, *HOST_FILES)
 
 
 def check_replaceable(out: Path) -> None:

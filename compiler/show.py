@@ -12,6 +12,7 @@ from rich.table import Table
 from compiler.execute import Result
 from compiler.graph import LinearOp
 from compiler.passes.session import Track
+from compiler.units import size
 
 __all__ = ["print_report", "print_result", "progress", "terminal"]
 
@@ -20,14 +21,6 @@ def terminal() -> Console:
     """Plain text at full width when it does not go to a terminal."""
     return Console(markup=False, highlight=False,
                    width=None if sys.stdout.isatty() else 240)
-
-
-def _bytes(count: float) -> str:
-    for unit in ("B", "KiB", "MiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.2f} GiB"
 
 
 def chip_lines(report: Mapping[str, Any]) -> list[str]:
@@ -58,15 +51,15 @@ def print_report(report: Mapping[str, Any]) -> None:
                       + (" asymmetric" if row["asymmetric"] else ""),
                       str(row["slices_per_weight"]), f"{row['bits_per_weight']:.2f}",
                       f"{row['cycles']:,}", f"{row['utilization']:.1%}", row["bound"],
-                      _bytes(row["dram_bytes"]), "; ".join(row["notes"]))
+                      size(row["dram_bytes"]), "; ".join(row["notes"]))
     console.print(table)
     totals = report["totals"]
     console.print(f"total: {totals['macs']:,} MACs in {totals['cycles']:,} cycles, "
                   f"{totals['utilization']:.1%} of the peak; "
                   f"{totals['roofline_cycles'] / totals['cycles']:.1%} of the roofline; "
                   f"{totals['bits_per_weight']:.2f} bits per weight stored "
-                  f"({_bytes(totals['weight_bytes'] + totals['scale_bytes'])}); "
-                  f"{_bytes(totals['dram_bytes'])} moved", soft_wrap=True)
+                  f"({size(totals['weight_bytes'] + totals['scale_bytes'])}); "
+                  f"{size(totals['dram_bytes'])} moved", soft_wrap=True)
     for line in chip_lines(report):
         console.print(line, soft_wrap=True)
     if model := report.get("model"):

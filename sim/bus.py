@@ -3,6 +3,7 @@
 from collections import deque
 
 from hw.config import Machine
+from hw.isa import Target
 from sim.engine import Engine, Order
 from sim.memory import Memory
 
@@ -29,11 +30,15 @@ class Transfers(Engine):
                  signal: int):
         super().__init__(machine, counts)
         self.bus, self.answer, self.signal = bus, answer, signal
+        self.track = "store" if answer else "load"
         self.burst_beats, self.outstanding = machine.burst_beats, machine.outstanding
         self.stride_bytes = machine.beat_bytes
         self.ends: deque[int] = deque()                # when bursts in flight free their place
         self.rows: deque[tuple[int, int]] = deque()    # (address, beats) still to issue
         self.order: Order | None = None                # that the rows belong to
+        self.kind = ""                                 # of the order; these three if recorded
+        self.first_beat = 0
+        self.moved = 0                                 # bytes so far
         self.last_end = -2
         self.beats = 0
 
@@ -51,13 +56,17 @@ class Transfers(Engine):
             self.due = now + 2
             if len(self.ends) == self.outstanding:
                 self.due = max(self.due, self.ends[0] + 1)
+            if self.record is not None:
+                self.kind = ("results" if self.answer else
+                             Target.names[values["target"]] if "target" in values else "program")
+                self.moved = 0
         else:
             self._issue(int(self.due), limit)
 
     def _issue(self, now: int, limit: float) -> None:
         """Take a burst's address in cycle ``now``, and those that follow before ``limit``."""
         ends, rows, bus, outstanding = self.ends, self.rows, self.bus, self.outstanding
-        burst_beats, answer = self.burst_beats, self.answer
+        burst_beats, answer, record = self.burst_beats, self.answer, self.record
         latency, interval, free = bus.latency, bus.interval, bus.free
         address, remaining = rows[0]
         while True:
@@ -71,6 +80,11 @@ class Transfers(Engine):
                 start = free
             free = start + beats * interval
             ends.append(free - interval + answer)
+            if record is not None:
+                if not self.moved:
+                    self.first_beat = start
+                self.moved += beats * self.stride_bytes
+                record.event("bus", self.kind, start, free, {"bytes": beats * self.stride_bytes})
             self.beats += beats
             remaining -= beats
             address += beats
@@ -92,6 +106,8 @@ class Transfers(Engine):
         self.idle = now + 1
         self.last_end = ends[-1]
         assert self.order is not None
+        if self.record is not None:
+            self.record.event(self.track, self.kind, self.first_beat, free, {"bytes": self.moved})
         for tokens in self.order.gives:
             tokens.give(self.last_end + self.signal)
         super().look()
@@ -108,3 +124,4 @@ class Transfers(Engine):
         super().shift(cycles)
         self.ends = deque(end + cycles for end in self.ends)
         self.last_end += cycles
+        self.first_beat += cycles

@@ -19,14 +19,17 @@ from sim.decode import Adds, CycleModelError, Decoder, Dispatch, Repeat, Step
 from sim.engine import NEVER, Engine, Order, Tokens
 from sim.exec_cycles import Executor
 from sim.memory import Memory
+from sim.record import CAUSES, Recorder
 
 __all__ = ["CycleModelError", "CycleResult", "run_cycles"]
 
 
 @dataclass(frozen=True)
 class CycleResult:
-    """Predicted counters, by the names of the RTL's."""
+    """Predicted counters, by the names of the RTL's, and the cycles of ``run`` by their cause
+    (:data:`sim.record.CAUSES`)."""
     counters: dict[str, int]
+    causes: dict[str, int]
 
     @property
     def engines(self) -> dict[str, dict[str, int]]:
@@ -37,16 +40,18 @@ class CycleResult:
 class CycleModel:
     """One run of one program."""
 
-    def __init__(self, machine: Machine, memory: Memory):
-        self.machine = machine
+    def __init__(self, machine: Machine, memory: Memory, record: Recorder | None = None):
+        self.machine, self.record = machine, record
         self.grain = machine.beat_bytes * machine.burst_beats  # bursts see addresses modulo this
-        self.counts = dict.fromkeys(COUNTER_NAMES, 0)
+        self.counts = dict.fromkeys((*COUNTER_NAMES, *CAUSES), 0)
         self.bus = Bus(memory)
         self.load = Transfers(machine, self.counts, self.bus, answer=0, signal=2)
         self.store = Transfers(machine, self.counts, self.bus, answer=1, signal=1)
         self.execute = Executor(machine, self.counts)
         self.engines: dict[str, Engine] = {"load": self.load, "store": self.store,
                                            "exec": self.execute}
+        for engine in self.engines.values():
+            engine.record = record
         self.tokens = [Tokens() for _ in Queue.names]
         for engine, queues in ((self.load, (Queue.W_FREE, Queue.A_FREE)),
                                (self.store, (Queue.OUT_READY,)),
@@ -90,10 +95,13 @@ class CycleModel:
                                       f"{self._name(engine)} waits for a token, its queue is full")
         room = engine.room()
         if room > issue:
+            self.advance(room)
+            self.execute.explain_blocked("stores" if engine is self.store else "loads", issue, room)
             issue = room
-            self.advance(issue)
         address = (step.address + self.registers[step.register]) % self.grain
         engine.push(issue + 1, step.order, address // self.machine.beat_bytes)
+        if self.record is not None:
+            self.record.event("dispatcher", self._name(engine), self.now, issue + 1, {})
         self.now = issue + 1
 
     def _name(self, engine: Engine) -> str:
@@ -123,7 +131,8 @@ class CycleModel:
             self.interpret(step.steps)
             self.now += DISPATCH_CYCLES
             done += 1
-            if step.searched and step.count - done > 1:
+            if step.searched and step.count - done > 1 and (
+                    self.record is None or self.record.full):
                 done = self.skip(seen, done, step.count)
 
     def state(self) -> tuple:
@@ -141,6 +150,7 @@ class CycleModel:
         """Iterations done: if this state was seen before in this loop, whole repetitions are left
         out."""
         self.advance(self.now)
+        self.execute.explain(self.now)
         key = self.state()
         before = seen.get(key)
         if before is None:
@@ -156,6 +166,8 @@ class CycleModel:
             self.load.beats += change["load"]
             self.store.beats += change["store"]
             self.shift(change["now"])
+            if self.record is not None:
+                self.record.skip()
         return done + repeats * (done - past)
 
     def shift(self, cycles: int) -> None:
@@ -174,7 +186,7 @@ class CycleModel:
         fetch = Order(engine=self.load, values={"beats": beats})
         self.load.push(2, fetch, address // self.machine.beat_bytes)
         self.advance(NEVER)
-        first = self.now = self.load.last_end + 2
+        first = self.now = self.execute.explained = self.load.last_end + 2
         self.interpret(decoded.steps)
         halted = self.now + DISPATCH_CYCLES
         self.advance(NEVER)
@@ -183,15 +195,18 @@ class CycleModel:
                 raise CycleModelError(f"the program never ends: {name} waits for a token")
         done = max(halted, self.load.last_end + 2, self.load.idle, self.store.last_end + 1,
                    self.store.idle, self.execute.last + self.execute.retire + 1)
+        self.execute.finish(done + 1)
         self.counts |= {"total": done, "run": done - first + 1, "load_busy": self.load.beats,
                         "store_busy": self.store.beats}
-        return CycleResult(dict(self.counts))
+        return CycleResult({name: self.counts[name] for name in COUNTER_NAMES},
+                           {name: self.counts[name] for name in CAUSES})
 
 
 def run_cycles(machine: Machine, program: Sequence[Node], memory: Memory = Memory(),
-               address: int = 0) -> CycleResult:
+               address: int = 0, record: Recorder | None = None) -> CycleResult:
     """Counters of ``program`` (a loop tree, stored at byte ``address``) on ``machine``, exactly as
-    the RTL counts them with the memory that ``memory`` describes.
+    the RTL counts them with the memory that ``memory`` describes. ``record`` is told what happens;
+    until it is full, repetition is followed to its end.
 
     Raises :class:`CycleModelError` for a program that never ends."""
-    return CycleModel(machine, memory).run(program, address)
+    return CycleModel(machine, memory, record).run(program, address)

@@ -9,6 +9,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from hw.config import Machine
+from sim.record import Recorder
 
 __all__ = ["Engine", "NEVER", "Order", "Tokens"]
 
@@ -55,6 +56,7 @@ class Engine(ABC):
         self.pushed = 0
         self.idle = 0
         self.due: float = NEVER
+        self.record: Recorder | None = None
 
     @abstractmethod
     def act(self, limit: float) -> None:

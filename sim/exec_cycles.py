@@ -6,16 +6,20 @@ from hw.config import Machine
 from hw.execute import retire_latency
 from hw.isa import DIGITS
 from sim.engine import Engine
+from sim.record import WAITS
 
 __all__ = ["Executor"]
 
 
 class Timing(NamedTuple):
     """One ``exec``, relative to the cycle in which the filler took it."""
+    ready: int                # last fill cycle of the first K-tile
+    begin: int                # first slot
     filled: int               # last fill cycle
     last: int                 # last slot
     free: tuple[int, ...]     # when each bank is seen free, the next one to be filled first
     waited: int               # cycles waited for tables
+    waited_later: int         # of these, for those of K-tiles after the first
 
 
 class Executor(Engine):
@@ -34,6 +38,7 @@ class Executor(Engine):
         # Cycles from which the banks are seen free, the next one to be filled first.
         self.free: tuple[int, ...] = (0,) * machine.banks
         self.sequencer_idle = 0
+        self.explained = 0                  # cycles before have their cause
         self.last = -1000                   # last slot of all
         self.memo: dict[tuple, Timing] = {}
 
@@ -50,22 +55,32 @@ class Executor(Engine):
         return tile, tile + channels * stretch, channels * sum(passes) * values["tiles"]
 
     def act(self, limit: float) -> None:
+        if self.explained < self.due:
+            self.explain(int(self.due))
         order, _, now = self.take()
-        tiles = order.values["tiles"]
-        tile, last_tile, planes = self.slots(order.values)
+        values = order.values
+        tiles = values["tiles"]
+        tile, last_tile, planes = self.slots(values)
         key = (tile, last_tile, tiles, tuple(max(at - now, 0) for at in self.free),
                max(self.sequencer_idle - now, 0))
         timing = self.memo.get(key)
         if timing is None:
             timing = self.memo[key] = self._schedule(*key)
+        self._explain_job(now, timing, tiles * tile, last_tile - tile, planes)
         self.free = tuple(now + at for at in timing.free)
-        self.sequencer_idle = now + timing.last + 1
+        self.sequencer_idle = self.explained = now + timing.last + 1
         self.idle = now + timing.filled + 1
         if not self.machine.job_depth:
             self.idle = max(self.idle, self.sequencer_idle)
         self.last = now + timing.last
         self.counts["execute_wait_tables"] += timing.waited
         self.counts["execute_busy"] += planes
+        if self.record is not None:
+            self.record.event("tables", "fill", now + timing.ready + 1 - self.fill,
+                              now + timing.filled + 1, {"k_tiles": tiles})
+            self.record.event("execute", "compute", now + timing.begin, self.explained, {
+                "slices": planes, "k_tiles": tiles, "channels": values["channels"],
+                "final": values["final"]})
         for tokens in order.gives:
             tokens.give(self.last + self.retire + 1)
         self.look()
@@ -78,6 +93,7 @@ class Executor(Engine):
         early = self.machine.decodes
         frees = list(free)
         filled, last, waited = 0, 0, 0
+        ready = begun = waited_first = 0
         wait_from = max(1, idle) + 1 if self.machine.job_depth else 1
         step: tuple | None = None
         index = 0
@@ -96,6 +112,8 @@ class Executor(Engine):
                 waited += seen - wait_from
                 begin = seen + 1
             length = last_tile if index == tiles - 1 else tile
+            if not index:
+                ready, begun, waited_first = filled, begin, waited
             previous, last = last, begin + length - 1
             wait_from = last + 1
             frees[index % banks] = (begin if early else last) + rows + 1
@@ -116,7 +134,56 @@ class Executor(Engine):
                 continue
             step = now_step
         following = tiles % banks
-        return Timing(filled, last, (*frees[following:], *frees[:following]), waited)
+        return Timing(ready, begun, filled, last, (*frees[following:], *frees[:following]),
+                      waited, waited - waited_first)
+
+    # ---- causes -------------------------------------------------------------------------
+    def _because(self, cause: str, until: int) -> None:
+        """``cause`` for the cycles before ``until`` that have none."""
+        start = self.explained
+        if until > start:
+            self.counts[cause] += until - start
+            self.explained = until
+            if self.record is not None:
+                self.record.event("execute", cause, start, until, {})
+
+    def explain(self, until: int) -> None:
+        """What the next ``exec`` lacks in each cycle before ``until``, at which all before has
+        happened. Of several things that it lacks, the first that it waits for counts."""
+        if not self.queue:
+            self._because("instructions", until)
+            return
+        at, order, _ = self.queue[0]
+        self._because("instructions", min(at, until))
+        for tokens, counter in order.takes:
+            self._because(WAITS[counter], min(tokens.times[0], until) if tokens.times else until)
+
+    def explain_blocked(self, cause: str, start: int, until: int) -> None:
+        """The dispatcher is held up from ``start`` on, for ``cause``."""
+        if not self.queue:
+            self._because("instructions", start)
+            self._because(cause, until)
+
+    def finish(self, until: int) -> None:
+        """The program ends: nothing follows the last slice."""
+        self._because("finish", until)
+
+    def _explain_job(self, now: int, timing: Timing, slots: int, stretch: int, slices: int
+                     ) -> None:
+        """An ``exec`` taken in cycle ``now``, of ``slots`` slots that carry ``slices``, and
+        ``stretch`` more in its last pass."""
+        if self.explained <= now + timing.ready:
+            self._because("tables", now + timing.ready + 1)
+        self._because("handover", now + timing.begin)
+        counts, later = self.counts, timing.waited_later
+        counts["compute"] += slices
+        if slots > slices:
+            counts["scales"] += slots - slices
+        if stretch:
+            counts["drain"] += stretch
+        if gaps := timing.last + 1 - timing.begin - slots - stretch:
+            counts["tables"] += later
+            counts["handover"] += gaps - later
 
     def state(self, now: int) -> tuple:
         return (*super().state(now), *(max(at - now, 0) for at in self.free),
@@ -126,4 +193,5 @@ class Executor(Engine):
         super().shift(cycles)
         self.free = tuple(at + cycles for at in self.free)
         self.sequencer_idle += cycles
+        self.explained += cycles
         self.last += cycles

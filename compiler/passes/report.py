@@ -6,9 +6,11 @@ from typing import Any
 from compiler.graph import HostOp, LinearOp, Program, VerifyError
 from compiler.passes.emit import layer_program
 from compiler.passes.session import Progress
+from hw.control import COUNTERS
 from hw.plan import Plan
-from sim.cycles import run_cycles
+from sim.cycles import CycleResult, run_cycles
 from sim.memory import Memory
+from sim.record import CAUSES
 
 
 def padding(op: LinearOp) -> list[str]:
@@ -31,9 +33,10 @@ def padding(op: LinearOp) -> list[str]:
     return notes
 
 
-def layer_row(op: LinearOp, memory: Memory, cycles: int) -> dict[str, Any]:
-    """One row of the report. ``cycles`` run from the first instruction to the last."""
+def layer_row(op: LinearOp, memory: Memory, result: CycleResult) -> dict[str, Any]:
+    """One row of the report, as docs/report.md explains it."""
     plan, machine = op.planned, op.planned.machine
+    cycles = result.counters["run"]
     peak = machine.macs_per_cycle(plan.spec.slots)
     roofline, bound = plan.roofline(memory.interval)
     return {
@@ -41,9 +44,12 @@ def layer_row(op: LinearOp, memory: Memory, cycles: int) -> dict[str, Any]:
         "datatype": op.chosen.name, "pe": machine.pe, "slices_per_weight": plan.spec.slots,
         "bits_per_weight": 8 * (plan.stored_bytes + plan.scale_bytes) / (op.k * op.n),
         "group_size": op.group_size, "asymmetric": op.asymmetric, "macs": op.macs,
-        "cycles": cycles, "utilization": op.macs / (cycles * peak),
+        "cycles": cycles, "total_cycles": result.counters["total"],
+        "utilization": op.macs / (cycles * peak),
+        "causes": result.causes, "engines": result.engines,
         "weight_bytes": plan.stored_bytes, "scale_bytes": plan.scale_bytes,
-        "dram_bytes": plan.dram_bytes, "bound": bound,
+        "act_bytes": plan.act_bytes, "output_bytes": plan.out_bytes,
+        "dram_bytes": plan.dram_bytes, "compulsory_bytes": plan.compulsory_bytes, "bound": bound,
         "roofline_cycles": roofline, "k_stored": op.stored_k,
         "k_padded": plan.k_tiles * machine.k_tile, "n_padded": plan.n_padded,
         "notes": [*padding(op), *op.notes], "instructions": op.placed.instructions,
@@ -76,13 +82,17 @@ def host_rows(program: Program, array_macs: int) -> list[dict[str, Any]]:
 def totals(program: Program) -> dict[str, Any]:
     rows = [dict(op.row or {}) for op in program.linears]
     sums = {key: sum(row[key] for row in rows)
-            for key in ("macs", "cycles", "weight_bytes", "scale_bytes", "dram_bytes")}
+            for key in ("macs", "cycles", "total_cycles", "weight_bytes", "scale_bytes",
+                        "act_bytes", "output_bytes", "dram_bytes", "compulsory_bytes")}
+    causes = {cause: sum(row["causes"][cause] for row in rows) for cause in CAUSES}
+    engines = {engine: {name: sum(row["engines"][engine][name] for row in rows) for name in names}
+               for engine, names in COUNTERS.items()}
     ideal = sum(op.macs / program.machine.macs_per_cycle(op.planned.spec.slots)
                 for op in program.linears)
     weights = sum(op.k * op.n for op in program.linears)
     hosted = host_rows(program, sums["macs"])
     return {
-        **sums, "utilization": ideal / sums["cycles"],
+        **sums, "causes": causes, "engines": engines, "utilization": ideal / sums["cycles"],
         "roofline_cycles": sum(row["roofline_cycles"] for row in rows), "layers": len(rows),
         "bits_per_weight": 8 * (sums["weight_bytes"] + sums["scale_bytes"]) / weights,
         "array_share": 1 - sum(row["share"] for row in hosted), "host": hosted,
@@ -92,12 +102,11 @@ def totals(program: Program) -> dict[str, Any]:
 def run(program: Program, session: Progress) -> Program:
     """Cycles of one launch per layer, alone in the memory of the options."""
     machine, memory = program.machine, program.options.memory
-    known: dict[Plan, int] = {}  # layers of one plan differ in addresses, by whole pages
+    known: dict[Plan, CycleResult] = {}  # layers of one plan differ in addresses, by whole pages
 
-    def cycles(op: LinearOp) -> int:
+    def cycles(op: LinearOp) -> CycleResult:
         if op.planned not in known:
-            result = run_cycles(machine, layer_program(op), memory, op.placed.program)
-            known[op.planned] = result.counters["run"]
+            known[op.planned] = run_cycles(machine, layer_program(op), memory, op.placed.program)
         return known[op.planned]
 
     done = program.with_linears(replace(op, row=layer_row(op, memory, cycles(op)))
@@ -109,5 +118,7 @@ def verify(program: Program, session: Progress) -> None:
     for op in program.linears:
         if not op.row or not 0 < op.row["utilization"] <= 1:
             raise VerifyError(f"layer {op.name} is reported to use more than the whole array")
+        if sum(op.row["causes"].values()) != op.row["cycles"]:
+            raise VerifyError(f"the cycles of layer {op.name} do not all have one cause")
     if program.totals is None:
         raise VerifyError("the report has no totals")

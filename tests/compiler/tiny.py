@@ -18,8 +18,8 @@ LLAMA = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_si
          "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": POSITIONS,
          "rms_norm_eps": 1e-5, "hidden_act": "silu", "tie_word_embeddings": True}
 QUERY = "encoder.layer.0.attention.self.query"
-FILES = ["config.json", "host.safetensors", "manifest.json", "program.bin", "report.json",
-         "weights.bin"]
+FILES = ["config.json", "host.safetensors", "manifest.json", "program.bin", "report.html",
+         "report.json", "weights.bin"]
 DOWN = "encoder.layer.0.output.dense"
 
 

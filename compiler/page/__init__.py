@@ -1,0 +1,48 @@
+"""``report.html``: the report as one page that needs no network.
+
+Everything from the checkpoint is escaped, and the page's content security policy lets no script
+run but its own. The same report gives the same bytes.
+"""
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from importlib.resources import files
+from string import Template
+from typing import Any
+
+from compiler.page import sections
+from compiler.page.diagram import diagram
+from compiler.page.markup import Html, element, join
+from compiler.page.roofline import roofline
+from hw.config import Machine
+
+__all__ = ["report_page"]
+
+
+def _about(report: Mapping[str, Any], machine: Machine) -> Html:
+    lines = [sections.machine_line(report, machine)]
+    if model := report.get("model"):
+        after = f" after {model['context']:,}" if model["context"] else ""
+        lines.append(f"{model['family']} of {model['parameters']:,} parameters, from its "
+                     f"configuration alone; tokens: {report['tokens']:,}{after}")
+        lines += [f"assumed: {text}" for text in model["assumptions"]]
+    return join(element("p", line) for line in lines)
+
+
+def report_page(report: Mapping[str, Any], machine: Machine, subject: str) -> str:
+    """The page of a report, as :func:`compiler.image.report` gives it; ``subject`` names the
+    model."""
+    here = files("compiler.page")
+    script = (here / "page.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    rows, interval = report["layers"], report["memory"]["interval"]
+    return Template((here / "page.html").read_text(encoding="utf-8")).substitute(
+        digest=digest, script=script, style=(here / "page.css").read_text(encoding="utf-8"),
+        subject=element("span", subject), about=_about(report, machine),
+        summary=sections.summary(report), cycles=sections.cycles(report),
+        engines=sections.engines(report), roofline=roofline(rows, machine, interval),
+        traffic=sections.traffic(report), datatypes=sections.datatypes(report),
+        hosted=sections.hosted(report),
+        diagram=diagram(machine, report["memory"], report["totals"]),
+        layers=sections.layers(report))
