@@ -94,6 +94,9 @@ def map_(
     flush_small_scales: Annotated[bool, typer.Option(
         "--flush-small-scales", help="Raise scales too small for their form to the least there "
                                      "is.")] = False,
+    rotate: Annotated[bool, typer.Option(
+        "--rotate", help="Rotate activations on the host by Hadamard matrices, and weights to "
+                         "match: for activations of 4 bits.")] = False,
     smooth: Annotated[float | None, typer.Option(
         min=0, max=1, help="Move outliers of activations into weights, 0.5 as a rule: the float "
                            "model reads a text for it.")] = None,
@@ -137,7 +140,7 @@ def map_(
     where = machine(machine_, overrides(settings), pe)
     options = Options(weights=weights, group_size=group_size, asymmetric=asymmetric,
                       scale_bits=scale_bits, clip_search=clip_search,
-                      flush_small_scales=flush_small_scales, smooth=smooth,
+                      flush_small_scales=flush_small_scales, rotate=rotate, smooth=smooth,
                       tokens=tokens or Options.tokens,
                       memory=Memory(latency=memory_latency, interval=memory_interval))
     if shapes_only is not None:

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from compiler.attention import CodeCache, KeyForm
 from compiler.execute import bias
-from compiler.host_files import scale_name
 from compiler.image import Image
 from compiler.launches import Launches, Product
+from compiler.layer_inputs import prepared
 from compiler.weights import ImageWeights
 from hw.pack import shape_spec
 from models.arithmetic import AttentionCache, FloatCache
@@ -27,7 +27,7 @@ class Array:
 
     Activations of every token are quantized to the machine's bits, products are integers, and
     scales and bias are applied in float64 before the result is rounded to the dtype of ``x``.
-    ``tensors`` are the host's: inputs of a layer that has an ``input_scale`` are multiplied by it.
+    ``tensors`` are the host's, and what is done to inputs first :mod:`compiler.layer_inputs`.
     Attention is in floating point on the host where ``form`` is None.
     """
 
@@ -40,9 +40,8 @@ class Array:
     def linear(self, name: str, x: Floats) -> Floats:
         op = self.image.layer(name)
         qm = self.weights.prepared(op)
-        scale = self.tensors.get(scale_name(name))
-        scaled = x if scale is None else x * scale
-        a, sx = quantize_activations(scaled, self.launches.machine.act_bits)
+        a, sx = quantize_activations(prepared(self.image.options, self.tensors, name, x),
+                                     self.launches.machine.act_bits)
         y = qm(a)
         spec = shape_spec(self.launches.machine, len(a), op.stored_k, op.n, op.chosen,
                           op.group_size, op.asymmetric)

@@ -69,9 +69,10 @@ class Result:
 
 
 def activations(op: LinearOp, path: Path, bits: int = 8,
-                scale: NDArray[np.floating] | None = None) -> NDArray[np.signedinteger]:
+                prepare: Callable[[NDArray[np.floating]], NDArray[np.floating]] = lambda x: x
+                ) -> NDArray[np.signedinteger]:
     """Activations [m, k] of ``bits`` bits from a ``.npy`` file: int8 and int16 as they are, floats
-    quantized per token, multiplied by the layer's input ``scale`` [k] first."""
+    quantized per token once ``prepare`` has changed them."""
     try:
         found = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
@@ -95,8 +96,7 @@ def activations(op: LinearOp, path: Path, bits: int = 8,
     if found.dtype.kind != "f":
         raise InputError(f"{path} must hold int8, int16 or floating point, not {found.dtype}")
     try:
-        x = np.array(found) if scale is None else found * scale
-        return quantize_activations(x, bits)[0]
+        return quantize_activations(prepare(np.array(found)), bits)[0]
     except ValueError as error:
         raise InputError(f"{path}: {error}") from None
 

@@ -38,6 +38,7 @@ class Options:
     scale_bits : bits of a group scale's mantissa
     clip_search : every group's range is chosen by squared error
     flush_small_scales : scales too small for their form become the least there is
+    rotate : inputs of layers are rotated by Hadamard matrices, and weights with them
     smooth : how much of the activations' outliers goes to the weights, 0 to 1; None for nothing
     tokens : tokens per launch
     memory : memory behind the machine, for cycles
@@ -48,6 +49,7 @@ class Options:
     scale_bits: int = 8
     clip_search: bool = False
     flush_small_scales: bool = False
+    rotate: bool = False
     smooth: float | None = None
     tokens: int = 128
     memory: Memory = Memory()

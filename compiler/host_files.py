@@ -13,20 +13,16 @@ from safetensors.numpy import load_file, save
 from compiler.checkpoint import Checkpoint
 from compiler.gguf_checkpoint import GgufCheckpoint
 from compiler.image import HOST_FILES, Image, ImageError
+from compiler.layer_inputs import scale_name
 from compiler.safetensors_file import CheckpointError, parse_json_object
 from models.gguf_model import GgufError, GgufModel
 from models.tokenizer import TextTokenizer
 
-__all__ = ["CONFIG_FILE", "TENSORS_FILE", "TOKENIZER_FILE", "input_scale", "read_config",
-           "read_tensors", "read_tokenizer", "scale_name", "write_host_files"]
+__all__ = ["CONFIG_FILE", "TENSORS_FILE", "TOKENIZER_FILE", "read_config", "read_tensors",
+           "read_tokenizer", "write_host_files"]
 
 TENSORS_FILE, CONFIG_FILE, TOKENIZER_FILE = HOST_FILES
 Tensors = Mapping[str, np.ndarray]
-
-
-def scale_name(layer: str) -> str:
-    """Tensor that multiplies the layer's inputs, [k]; not every image has one."""
-    return f"{layer}.input_scale"
 
 
 # ---- writing ------------------------------------------------------------------------------
@@ -77,11 +73,6 @@ def read_config(image: Image) -> dict[str, Any]:
         return parse_json_object(path.read_bytes(), str(path))
     except CheckpointError as error:
         raise ImageError(f"{error}; map the model again") from None
-
-
-def input_scale(image: Image, layer: str) -> np.ndarray | None:
-    """What multiplies the layer's inputs, float32 [k], if anything does."""
-    return read_tensors(image).get(scale_name(layer))
 
 
 def read_tokenizer(image: Image) -> TextTokenizer:

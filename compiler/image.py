@@ -215,7 +215,7 @@ def _options(values: Mapping[str, Any], where: str) -> Options:
         smooth=_optional(values, "smooth", float, where),
         scale_bits=_value(values, "scale_bits", int, where),
         **{key: _value(values, key, bool, where)
-           for key in ("asymmetric", "clip_search", "flush_small_scales")},
+           for key in ("asymmetric", "clip_search", "flush_small_scales", "rotate")},
         memory=Memory(latency=_value(memory, "latency", int, where),
                       interval=_value(memory, "interval", int, where)))
 

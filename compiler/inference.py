@@ -11,9 +11,10 @@ from compiler.array import Array
 from compiler.attention import KeyForm
 from compiler.checkpoint import Checkpoint, open_checkpoint
 from compiler.execute import bias, matrix
-from compiler.host_files import read_config, read_tensors, scale_name
+from compiler.host_files import read_config, read_tensors
 from compiler.image import Image, ImageError
 from compiler.launches import Launches
+from compiler.layer_inputs import prepared
 from models.arithmetic import FloatCache
 from models.families import ConfigError, transformer
 from models.network import Network
@@ -31,8 +32,7 @@ class _Dequantized:
 
     def linear(self, name: str, x: Floats) -> Floats:
         op = self.image.layer(name)
-        scale = self.tensors.get(scale_name(name))
-        x = x if scale is None else x * scale
+        x = prepared(self.image.options, self.tensors, name, x)
         y: Floats = x @ matrix(self.image, op).dequantize().T.astype(x.dtype)
         offset = bias(self.image, op)
         return y if offset is None else y + offset

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -10,8 +11,9 @@ import typer
 from compiler import show
 from compiler.attention import FORMS, KeyForm
 from compiler.execute import BACKENDS, Result, activations, execute, random_activations
-from compiler.host_files import input_scale
+from compiler.host_files import read_tensors
 from compiler.image import Image, open_image
+from compiler.layer_inputs import prepared
 from compiler.show_launches import print_text_run
 from compiler.text_run import run_text
 from hw.cli import Pe
@@ -58,7 +60,8 @@ def _layer(image: Image, layer: str, backend: str, source: Path | None, pe: str 
     if source is None:
         a = random_activations(op, seed or 0, bits)
     else:
-        a = activations(op, source, bits, input_scale(image, layer))
+        a = activations(op, source, bits,
+                        partial(prepared, image.options, read_tensors(image), layer))
     return execute(image, op, backend, a, say, pe)
 
 

@@ -5,6 +5,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,8 +24,9 @@ from rich.progress import (
 
 from compiler.execute import activations, random_activations
 from compiler.graph import LinearOp, Options
-from compiler.host_files import input_scale
+from compiler.host_files import read_tensors
 from compiler.image import Image, open_image
+from compiler.layer_inputs import prepared
 from compiler.mapping import map_checkpoint
 from fpga.board_sim import DIVISOR, SimulatedBoard
 from fpga.boards import BOARDS, Board, board
@@ -121,7 +123,8 @@ def _activations(image: Image, op: LinearOp, where: Machine, source: Path | None
     if source is not None and seed is not None:
         raise typer.BadParameter("goes without --input", param_hint="--seed")
     if source is not None:
-        return activations(op, source, where.act_bits, input_scale(image, op.name))
+        return activations(op, source, where.act_bits,
+                           partial(prepared, image.options, read_tensors(image), op.name))
     return random_activations(op, seed or 0, where.act_bits)
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from models.arithmetic import Arithmetic, AttentionCache, weight_of
 from models.shapes import LinearShape
 
-__all__ = ["RotatedArithmetic", "base_order", "hadamard", "rotate", "rotate_weight",
+__all__ = ["RotatedArithmetic", "base_order", "hadamard", "has_rotation", "rotate", "rotate_weight",
            "rotated_tensors", "signs"]
 
 Array = NDArray[np.floating]
@@ -46,6 +46,14 @@ def base_order(n: int) -> int:
         m *= 2
     raise ValueError(f"no Hadamard matrix of order {n} is known here: it must be a power of two "
                      f"times 1, 12, 20, 28, 36 or another order of Paley's up to {MOST_BASE}")
+
+
+def has_rotation(n: int) -> bool:
+    """Whether :func:`rotate` takes ``n`` features."""
+    try:
+        return base_order(n) > 0
+    except ValueError:
+        return False
 
 
 def _paley(m: int) -> NDArray[np.int8]:

@@ -23,6 +23,9 @@ def _weights(options: Options, session: Progress) -> str:
             raise MapError("--weights native needs a checkpoint: name a datatype")
         return _PLAIN if weights == AUTO else weights
     checkpoint = session.checkpoint
+    if options.rotate and checkpoint.quantized:
+        raise MapError(f"--rotate changes weights, and those of {checkpoint.path.name} are mapped "
+                       "as they are: leave it out")
     if weights == AUTO:
         return NATIVE if checkpoint.quantized else _PLAIN
     if weights == NATIVE and not checkpoint.quantized:

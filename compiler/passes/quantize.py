@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler.graph import LinearOp, Options, Program, VerifyError
+from compiler.layer_inputs import turns
 from compiler.layouts import NativeMatrix, hold
 from compiler.memory import MapError
 from compiler.passes.session import WEIGHTS_FILE, Session
 from hw.pack import pack_weights
 from models.golden import ACCUMULATOR_MAX, accumulator_bound
 from models.groups import Groups, ScaleUnderflow
+from models.hadamard import rotate_weight
 from models.matrix import QuantizedMatrix, row_blocks
 from models.quantize import Underflow, quantize
 from models.shapes import LinearShape
@@ -112,6 +114,8 @@ def _weights(program: Program, session: Session, found: LinearShape, op: LinearO
     check_finite(found.tensor, weight)
     if (scale := session.input_scales.get(op.name)) is not None:
         weight = weight / scale
+    if turns(program.options, op.k):
+        weight = rotate_weight(weight)
     return *quantized(op, weight, program.options), weight.__getitem__
 
 
