@@ -195,7 +195,7 @@ class CycleModel:
                 raise CycleModelError(f"the program never ends: {name} waits for a token")
         done = max(halted, self.load.last_end + 2, self.load.idle, self.store.last_end + 1,
                    self.store.idle, self.execute.last + self.execute.retire + 1)
-        self.execute.finish(done + 1)
+        self.execute.finish(halted, done + 1)
         self.counts |= {"total": done, "run": done - first + 1, "load_busy": self.load.beats,
                         "store_busy": self.store.beats}
         return CycleResult({name: self.counts[name] for name in COUNTER_NAMES},

@@ -164,8 +164,9 @@ class Executor(Engine):
             self._because("instructions", start)
             self._because(cause, until)
 
-    def finish(self, until: int) -> None:
-        """The program ends: nothing follows the last slice."""
+    def finish(self, halted: int, until: int) -> None:
+        """The dispatcher has nothing more from ``halted`` on."""
+        self._because("instructions", halted)
         self._because("finish", until)
 
     def _explain_job(self, now: int, timing: Timing, slots: int, stretch: int, slices: int

@@ -17,8 +17,8 @@ CAUSES = {
     "outputs": "the output buffer is full of results to be stored",
     "stores": "the dispatcher waits for room in the store engine's queue",
     "loads": "the dispatcher waits for room in the load engine's queue",
-    "instructions": "the dispatcher is on its way to the next exec",
-    "finish": "the last slice is through; last results are stored",
+    "instructions": "the dispatcher is on its way to the next exec, or to the program's end",
+    "finish": "all is dispatched and the last slice is through; last results are stored",
 }
 WAITS = {"execute_wait_w_ready": "weights", "execute_wait_a_ready": "activations",
          "execute_wait_out_free": "outputs"}

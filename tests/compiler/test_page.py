@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -18,10 +19,11 @@ from compiler.shapes import map_shapes
 from hw.config import PRESETS
 from models.families import read_config
 from sim.record import CAUSES
-from tests.compiler.tiny import LLAMA
+from tests.compiler.tiny import BERT, LLAMA
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser",
                                                 "google-chrome"))), None)
+ROOT = Path(__file__).parents[2]
 VOID = {"meta", "rect", "line", "circle", "path", "br"}
 HOSTILE = "<script>alert(1)</script>\"'&amp;<img src=x onerror=alert(2)>"
 
@@ -141,6 +143,25 @@ def test_rows_of_the_report_by_hand(report):
         assert report["totals"][key].keys() == row[key].keys()
 
 
+def test_bytes_of_a_layer_that_comes_again():
+    bert = {**BERT, "hidden_size": 384, "intermediate_size": 1536, "num_hidden_layers": 1,
+            "max_position_embeddings": 128, "num_attention_heads": 12}
+    found = map_shapes(bert, PRESETS["ulx3s-85f"], Options())
+    row = found["layers"][-1]
+    # int4 weights, 24 groups of 2 bytes per channel, int8 activations, int32 results.
+    assert row["compulsory_bytes"] == (1536 * 384 // 2 + 384 * 24 * 2 + 128 * 1536
+                                       + 128 * 384 * 4) < row["dram_bytes"]
+    (cells,) = (cells for cells in Reader(report_page(found, PRESETS["ulx3s-85f"], "x")).table(
+        "M x K x N", "weights", "layers") if cells[0] == "128 x 1536 x 384")
+    assert cells[3:6] == ["690.0 KiB", "882.0 KiB", "1.28"]
+
+
+def test_the_document_explains_every_key(report):
+    said = set(re.findall(r"`(\w+)`", (ROOT / "docs/report.md").read_text(encoding="utf-8")))
+    row, totals = report["layers"][0], report["totals"]
+    assert not {*row, *row["causes"], *row["engines"], *totals, *report} - said - {"layers"}
+
+
 def test_bars_are_as_long_as_their_shares(page, report):
     reader = Reader(page)
     widths = [(a["class"], float(a["style"].removeprefix("width:").removesuffix("%")))
@@ -251,6 +272,9 @@ def browse(path, *arguments):
 def test_in_a_browser(report, tmp_path):
     changed = json.loads(json.dumps(report))
     changed["layers"][3]["name"] = HOSTILE
+    for index, row in enumerate(changed["layers"]):
+        row["cycles"] = row["roofline_cycles"] * (1 + index * 37 % 100)
+        row["macs"] *= 1 + index * 41 % 50
     text = report_page(changed, PRESETS["tiny"], HOSTILE)
     path = tmp_path / "page.html"
     path.write_text(text, encoding="utf-8")

@@ -9,6 +9,7 @@ from compiler.graph import LinearOp
 from compiler.image import open_image
 from compiler.trace import TRACKS, Events, timeline, trace_text
 from hw.config import PRESETS
+from hw.isa import Instr, Loop
 from hw.kernel import Regions, gemm_program, plan_gemm
 from hw.pack import shape_spec
 from models.formats import DATATYPES, datatype
@@ -86,8 +87,21 @@ def test_a_long_launch_shows_its_first_and_last_events(most):
     assert events.left_out and len(found) - len(gaps) <= most
     assert found[0].name == "program" and max(event.end for event in found) == (
         usual.counters["total"] + 1)
+    run = tracks(found)["execute"]
+    assert all(a.end == b.start for a, b in zip(run, run[1:], strict=False))
     (gap,) = (event for event in gaps if event.track == "execute")
     assert gap.end - gap.start > usual.counters["run"] / 2
+
+
+def test_data_on_its_way_while_repetition_is_left_out():
+    # A transfer of 2,000 beats goes on when its turn of the loop is over.
+    body = (*[Instr.make("add", reg=1, value=0)] * 700, Instr.make("load", beats=2000))
+    events = Events(20)
+    run_cycles(PRESETS["tiny"], (Loop(600, body), Instr("halt")), Memory(), 0, events)
+    found = [event for event in events.finish() if event.track == "load" and event.values]
+    assert events.left_out and len(found) > 3
+    for event in found[1:]:
+        assert event.values == {"bytes": 8000} and 2000 <= event.end - event.start < 2050
 
 
 def read(path):

@@ -3,7 +3,7 @@
 import pytest
 
 from hw.config import PRESETS
-from hw.isa import Instr, Queue, Target
+from hw.isa import Instr, Loop, Queue, Target
 from hw.kernel import Regions, gemm_program, plan_gemm
 from hw.pack import shape_spec
 from models.formats import DATATYPES, datatype
@@ -45,7 +45,7 @@ def causes(program, machine=TINY, memory=Memory(latency=8)):
 # beats come in 52…67, and the exec sees its token in 69. It was there in 50: 13 cycles of dispatch,
 # 19 of waiting.
 BY_HAND = {
-    "nothing": ([], {"finish": 4}),
+    "nothing": ([], {"instructions": 3, "finish": 1}),
     "one tile": ([execute()], {"instructions": 8, "tables": 18, "handover": 1, "compute": 16,
                                "finish": 15}),
     "three tiles": ([execute(tiles=3)], {"instructions": 8, "tables": 21, "handover": 2,
@@ -106,6 +106,16 @@ def without_skipping(monkeypatch, machine, nodes, memory):
     with monkeypatch.context() as patch:
         patch.setattr(CycleModel, "skip", lambda self, seen, done, count: done)
         return run_cycles(machine, nodes, memory)
+
+
+def test_waits_that_differ_before_states_that_do_not(monkeypatch):
+    # The first turn's exec ends later, as it comes behind others; all have ended when it is over.
+    idle = [Instr.make("add", reg=1, value=0)] * 120
+    nodes = (*[execute(tiles=2)] * 8, Loop(600, (execute(), *idle)), Instr("halt"))
+    found = run_cycles(TINY, nodes, Memory())
+    assert found == without_skipping(monkeypatch, TINY, nodes, Memory())
+    assert sum(found.causes.values()) == found.counters["run"]
+    assert found.causes["instructions"] > 600 * 3 * 120 * 0.8
 
 
 def test_causes_of_gemms(monkeypatch):
