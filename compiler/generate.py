@@ -14,6 +14,7 @@ from compiler.host_files import read_tokenizer
 from compiler.image import Image, ImageError
 from compiler.inference import MappedModel
 from compiler.launches import Launches
+from models.functions import FLOAT, Functions
 
 __all__ = ["Generated", "generate", "sample"]
 
@@ -68,7 +69,7 @@ def _ends(config: dict[str, Any]) -> set[int]:
 
 
 def generate(image: Image, prompt: str, tokens: int, launches: Launches, form: KeyForm | None, *,
-             temperature: float = 0.0, seed: int = 0,
+             functions: Functions = FLOAT, temperature: float = 0.0, seed: int = 0,
              emit: Callable[[str], None] = lambda text: None) -> Generated:
     """Up to ``tokens`` tokens after ``prompt``, fewer where the model ends its text. ``emit`` gets
     the text as it comes. Raises :class:`ImageError` for a model that gives no text."""
@@ -83,7 +84,7 @@ def generate(image: Image, prompt: str, tokens: int, launches: Launches, form: K
     if most and (total := len(ids) + tokens) > most:
         raise ImageError(f"prompt and --tokens must be at most {most} tokens together, the "
                          f"positions of the model, not {total}")
-    network, ends = mapped.on_array(launches, form), _ends(mapped.config)
+    network, ends = mapped.on_array(launches, form, functions), _ends(mapped.config)
     cache, rng = network.arithmetic.cache(), np.random.default_rng(seed)
     found, reading = Generated(prompt=prompt, prompt_tokens=len(ids)), ids
     while len(found.ids) < tokens:

@@ -10,7 +10,7 @@ import typer
 from compiler.generate import generate
 from compiler.image import open_image
 from compiler.launches import Launches
-from compiler.run_command import Backend, KeyGroup, Keys, key_form, say
+from compiler.run_command import Backend, Between, KeyGroup, Keys, functions_of, key_form, say
 from compiler.show import terminal
 from compiler.show_launches import print_launches
 
@@ -31,6 +31,7 @@ def generate_(
     backend: Backend = "golden",
     kv: Keys = "int8",
     kv_group: KeyGroup = None,
+    between: Between = "float",
     temperature: Annotated[float, typer.Option(
         min=0, max=100, help="0 takes the likeliest token; else one is drawn.")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
@@ -44,7 +45,8 @@ def generate_(
     form, image = key_form(kv, kv_group), open_image(folder)
     clock = CLOCKS.get(image.machine.name, CLOCK) if mhz is None else mhz
     with Launches(image.machine, backend, image.options.memory, say) as launches:
-        found = generate(image, prompt, tokens, launches, form, temperature=temperature, seed=seed,
+        found = generate(image, prompt, tokens, launches, form, functions=functions_of(between),
+                         temperature=temperature, seed=seed,
                          emit=(lambda text: None) if as_json else _stream)
     if as_json:
         print(json.dumps(found.to_dict(launches, clock)))

@@ -17,6 +17,7 @@ from compiler.launches import Launches
 from compiler.layer_inputs import prepared
 from models.arithmetic import FloatCache
 from models.families import ConfigError, transformer
+from models.functions import FLOAT, Functions
 from models.network import Network
 
 __all__ = ["MappedModel", "checkpoint_network"]
@@ -54,15 +55,18 @@ class MappedModel:
         except ConfigError as error:
             raise ImageError(f"{image.folder}: {error}") from None
 
-    def _network(self, arithmetic: Any) -> Network:
+    def _network(self, arithmetic: Any, functions: Functions = FLOAT) -> Network:
         try:
-            return Network(self.model, self.config, self.tensors, arithmetic)
+            return Network(self.model, self.config, self.tensors, arithmetic, functions)
         except ValueError as error:
             raise ImageError(f"{self.image.folder}: {error}") from None
 
-    def on_array(self, launches: Launches, form: KeyForm | None) -> Network:
-        """Matrix products on the array; attention also, unless ``form`` is None."""
-        return self._network(Array(self.image, self.tensors, launches, self.model.layers, form))
+    def on_array(self, launches: Launches, form: KeyForm | None,
+                 functions: Functions = FLOAT) -> Network:
+        """Matrix products on the array; attention also, unless ``form`` is None. ``functions`` are
+        what is between them."""
+        return self._network(Array(self.image, self.tensors, launches, self.model.layers, form),
+                             functions)
 
     def dequantized(self) -> Network:
         """All in floating point, with the weights that the image stands for."""

@@ -12,7 +12,7 @@ from compiler.host_files import read_tokenizer
 from compiler.image import ImageError, open_image
 from compiler.inference import MappedModel
 from compiler.launches import Launches
-from compiler.run_command import KeyGroup, Keys, key_form
+from compiler.run_command import Between, KeyGroup, Keys, functions_of, key_form
 from models.perplexity import WINDOW, losses, windows
 
 __all__ = ["perplexity"]
@@ -25,6 +25,7 @@ def perplexity(
         "--windows", min=1, help=f"Windows of {WINDOW} tokens, each read on its own.")] = 4,
     kv: Keys = "int8",
     kv_group: KeyGroup = None,
+    between: Between = "float",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
 ) -> None:
     """Perplexity of a text's first windows on the golden model."""
@@ -33,7 +34,7 @@ def perplexity(
     if not mapped.model.causal or not mapped.model.outputs:
         raise ImageError(f"{image.folder} holds a {mapped.model.family} model, which predicts no "
                          "text")
-    network = mapped.on_array(Launches(image.machine), form)
+    network = mapped.on_array(Launches(image.machine), form, functions_of(between))
 
     def decoder(window: NDArray[np.integer]) -> NDArray[np.floating]:
         return network(window)

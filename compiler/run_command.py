@@ -17,10 +17,14 @@ from compiler.layer_inputs import prepared
 from compiler.show_launches import print_text_run
 from compiler.text_run import run_text
 from hw.cli import Pe
+from models import functions
+from models.functions import Functions
+from models.integer import INTEGER
 
-__all__ = ["Backend", "Keys", "KeyGroup", "key_form", "run"]
+__all__ = ["Backend", "Between", "Keys", "KeyGroup", "functions_of", "key_form", "run"]
 
 FLOAT = "float"
+FUNCTIONS: dict[str, Functions] = {"float": functions.FLOAT, "integer": INTEGER}
 
 
 def _backend(value: str) -> str:
@@ -38,6 +42,10 @@ KeyGroup = Annotated[int | None, typer.Option(
                               "int8 and 32 for int4 if left out.")]
 
 
+Between = Annotated[str, typer.Option(
+    "--functions", help="Softmax, norms and activations on the host: float, or integer alone.")]
+
+
 def key_form(kv: str, group: int | None) -> KeyForm | None:
     """None for attention on the host."""
     if kv not in (*FORMS, FLOAT):
@@ -48,6 +56,13 @@ def key_form(kv: str, group: int | None) -> KeyForm | None:
             raise typer.BadParameter("goes without --kv float", param_hint="--kv-group")
         return None
     return KeyForm(kv, group)
+
+
+def functions_of(name: str) -> Functions:
+    if name not in FUNCTIONS:
+        raise typer.BadParameter(f"must be one of {', '.join(FUNCTIONS)}, not {name!r}",
+                                 param_hint="--functions")
+    return FUNCTIONS[name]
 
 
 def say(text: str) -> None:
@@ -79,6 +94,7 @@ def run(
         min=0, help="Seed of random activations if there is no --input; 0 if left out.")] = None,
     kv: Keys = "int8",
     kv_group: KeyGroup = None,
+    between: Between = "float",
     checkpoint: Annotated[Path | None, typer.Option(
         help="Checkpoint in floats that the result of --text is compared with; the mapped one if "
              "it is in the cache, else the mapped weights.")] = None,
@@ -98,7 +114,8 @@ def run(
     form = key_form(kv, kv_group)
     image = open_image(folder)
     if text is not None:
-        found = run_text(image, text, backend, form, checkpoint, say)
+        found = run_text(image, text, backend, form, checkpoint, say,
+                         functions=functions_of(between))
         if as_json:
             print(json.dumps(found.to_dict()))
         else:

@@ -15,6 +15,7 @@ from compiler.inference import MappedModel, checkpoint_network
 from compiler.launches import Launches
 from models.bert import sentence_embedding
 from models.fetch import cached_file
+from models.functions import FLOAT, Functions
 from models.network import Network
 from sim.verilated import Say, silent
 
@@ -73,7 +74,7 @@ def _reference(mapped: MappedModel, checkpoint: Path | None) -> tuple[Network, s
 
 def run_text(image: Image, text: str, backend: str, form: KeyForm | None,
              checkpoint: Path | None = None, say: Say = silent,
-             workers: int | None = None) -> TextRun:
+             workers: int | None = None, functions: Functions = FLOAT) -> TextRun:
     """Run ``text`` through the image's model; compare with ``checkpoint`` in floating point, or the
     checkpoint in the cache of :mod:`models.fetch`, or the image's own weights."""
     tokenizer, mapped = read_tokenizer(image), MappedModel(image)
@@ -90,7 +91,7 @@ def run_text(image: Image, text: str, backend: str, form: KeyForm | None,
     del reference
     with Launches(image.machine, backend, image.options.memory, say, workers) as launches:
         started = time.monotonic()
-        output = _output(mapped.on_array(launches, form), ids)
+        output = _output(mapped.on_array(launches, form, functions), ids)
         launches.finish()
         seconds = time.monotonic() - started
     return TextRun(text=text, tokens=len(ids), output=output, is_embedding=not mapped.model.causal,
