@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.attention import CodeCache, KeyForm
+from compiler.attention import CodeCache
 from compiler.execute import bias
 from compiler.image import Image
+from compiler.key_form import KeyForm
 from compiler.launches import Launches, Product
 from compiler.layer_inputs import prepared
 from compiler.weights import ImageWeights

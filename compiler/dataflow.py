@@ -5,7 +5,7 @@ from typing import Any
 
 import networkx as nx
 
-from compiler.graph import HostOp, LinearOp
+from compiler.graph import AttentionOp, HostOp, LinearOp
 from models import operators as ops
 from models.numerics import Numerics
 from models.shapes import LinearShape, Transformer
@@ -16,8 +16,6 @@ __all__ = ["dataflow"]
 UNUSED_POOLER = "unused by the sentence embedding"
 REASONS = {
     "embedding": "a look-up",
-    "attention scores": "both operands change with the tokens",
-    "attention values": "both operands change with the tokens",
     "router": "small, and kept as it is",
 }
 NO_CONSTANTS = Numerics(eps=0.0, activation="")  # costs do not depend on them
@@ -35,14 +33,8 @@ def _host(op: ops.Operator, tokens: int, read: int) -> HostOp:
             operator, width = "norm", op.width
         case ops.Rotary():
             operator, width = "rotary", op.heads * op.head_dim
-        case ops.AttentionScores():
-            operator, width = "attention scores", op.heads * read
-            macs = tokens * read * op.heads * op.head_dim
         case ops.Softmax():
             operator, width = "softmax", op.heads * read
-        case ops.AttentionValues():
-            operator, width = "attention values", op.heads * op.head_dim
-            macs = tokens * read * width
         case ops.Activation():
             operator, width = "activation", op.width
         case ops.Residual():
@@ -58,6 +50,14 @@ def _host(op: ops.Operator, tokens: int, read: int) -> HostOp:
             raise TypeError(f"no cost is known of {type(op).__name__}")
     return HostOp(name=op.name, operator=operator, macs=macs, elements=tokens * width,
                   reason=REASONS.get(operator, "floating point"))
+
+
+def _attention(model: Transformer, op: ops.AttentionScores | ops.AttentionValues, tokens: int,
+               read: int) -> AttentionOp:
+    values = isinstance(op, ops.AttentionValues)
+    k, n = (read, op.head_dim) if values else (op.head_dim, read)
+    return AttentionOp(name=op.name, values=values, launches=model.kv_heads,
+                       m=op.heads // model.kv_heads * tokens, k=k, n=n)
 
 
 def _linear(shape: LinearShape, tokens: int) -> LinearOp:
@@ -122,8 +122,14 @@ def dataflow(model: Transformer, config: Mapping[str, Any], tokens: int, context
         count = costs.counts[name] = costs.count(op)
         if not count or isinstance(op, MOVES):
             continue
-        graph.add_node(name, op=_linear(op.shape, count) if isinstance(op, ops.LinearOperator)
-                       else _host(op, count, tokens + context))
+        match op:
+            case ops.LinearOperator():
+                cost: LinearOp | AttentionOp | HostOp = _linear(op.shape, count)
+            case ops.AttentionScores() | ops.AttentionValues():
+                cost = _attention(model, op, count, tokens + context)
+            case _:
+                cost = _host(op, count, tokens + context)
+        graph.add_node(name, op=cost)
         graph.add_edges_from((source, name) for source in costs.inputs(op)
                              if costs.counts[source])
     return graph

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from compiler.attention import KeyForm
 from compiler.host_files import read_tokenizer
 from compiler.image import Image, ImageError
 from compiler.inference import MappedModel
+from compiler.key_form import KeyForm
 from compiler.launches import Launches
 from models.functions import FLOAT, Functions
 

@@ -1,8 +1,8 @@
 """What the passes work on: a typed graph of a model's operators, and what is known of each.
 
 Nodes are named; an edge runs from the operator that produces a value to the one that reads it.
-A node's data (attribute ``op``) is a :class:`LinearOp`, which the array runs, or a
-:class:`HostOp`. Passes never change a program: they return another one.
+A node's data (attribute ``op``) is a :class:`LinearOp` or :class:`AttentionOp`, which the array
+runs, or a :class:`HostOp`. Passes never change a program: they return another one.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,7 +18,7 @@ from models.formats import Datatype, Mixture
 from models.quantize import Scheme
 from sim.memory import Memory
 
-__all__ = ["HostOp", "LinearOp", "Model", "Options", "Program", "VerifyError"]
+__all__ = ["AttentionOp", "HostOp", "LinearOp", "Model", "Options", "Program", "VerifyError"]
 
 
 class VerifyError(RuntimeError):
@@ -75,6 +75,30 @@ class HostOp:
 
     def __str__(self) -> str:
         return f"host {self.operator}, {self.macs} MACs, {self.elements} elements"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttentionOp:
+    """One of attention's two products, ``launches`` times: ``[m, k]`` by keys ``[n, k]`` gives
+    scores; ``[m, k]`` by values ``[n, k]``, with ``k`` tokens, gives what the head says. ``m`` are
+    tokens of all query heads that share a key head."""
+    name: str
+    values: bool
+    launches: int
+    m: int
+    k: int
+    n: int
+
+    @property
+    def operator(self) -> str:
+        return "attention values" if self.values else "attention scores"
+
+    @property
+    def macs(self) -> int:
+        return self.launches * self.m * self.k * self.n
+
+    def __str__(self) -> str:
+        return f"{self.operator}, {self.launches} of {self.m}x{self.k}x{self.n}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,6 +206,10 @@ class Program:
     def host(self) -> tuple[HostOp, ...]:
         return tuple(op for op in self._ops() if isinstance(op, HostOp))
 
+    @property
+    def attention(self) -> tuple[AttentionOp, ...]:
+        return tuple(op for op in self._ops() if isinstance(op, AttentionOp))
+
     def _ops(self) -> Iterable[Any]:
         return (op for _, op in self.graph.nodes(data="op"))
 
@@ -195,7 +223,7 @@ class Program:
     def verify(self) -> None:
         """Raise :class:`VerifyError` unless the graph is acyclic and typed."""
         for name, op in self.graph.nodes(data="op"):
-            if not isinstance(op, LinearOp | HostOp) or op.name != name:
+            if not isinstance(op, LinearOp | AttentionOp | HostOp) or op.name != name:
                 raise VerifyError(f"node {name!r} holds {type(op).__name__}, not its operator")
         if not nx.is_directed_acyclic_graph(self.graph):
             raise VerifyError("the graph has a cycle")

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler.array import Array
-from compiler.attention import KeyForm
 from compiler.checkpoint import Checkpoint, open_checkpoint
 from compiler.execute import bias, matrix
 from compiler.host_files import read_config, read_tensors
 from compiler.image import Image, ImageError
+from compiler.key_form import KeyForm
 from compiler.launches import Launches
 from compiler.layer_inputs import prepared
 from models.arithmetic import FloatCache

@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 
 from compiler import show
-from compiler.attention import FORMS, KeyForm
 from compiler.execute import BACKENDS, Result, activations, execute, random_activations
 from compiler.host_files import read_tensors
 from compiler.image import Image, open_image
+from compiler.key_form import FORMS, KeyForm
 from compiler.layer_inputs import prepared
 from compiler.show_launches import print_text_run
 from compiler.text_run import run_text

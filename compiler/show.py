@@ -60,6 +60,11 @@ def print_report(report: Mapping[str, Any]) -> None:
                   f"{totals['bits_per_weight']:.2f} bits per weight stored "
                   f"({size(totals['weight_bytes'] + totals['scale_bytes'])}); "
                   f"{size(totals['dram_bytes'])} moved", soft_wrap=True)
+    if (attention := totals["attention"])["launches"]:
+        console.print(f"attention: {attention['macs']:,} MACs in {attention['launches']:,} more "
+                      f"launches of {attention['cycles']:,} cycles, keys and values "
+                      f"{attention['keys_and_values']}; {size(attention['dram_bytes'])} moved",
+                      soft_wrap=True)
     for line in chip_lines(report):
         console.print(line, soft_wrap=True)
     if model := report.get("model"):

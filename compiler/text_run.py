@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.attention import KeyForm
 from compiler.host_files import read_tokenizer
 from compiler.image import Image, ImageError
 from compiler.inference import MappedModel, checkpoint_network
+from compiler.key_form import KeyForm
 from compiler.launches import Launches
 from models.bert import sentence_embedding
 from models.fetch import cached_file

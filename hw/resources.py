@@ -27,6 +27,7 @@ __all__ = ["CHIPS", "RECORD", "Chip", "Estimate", "Sample", "Use", "estimate", "
 RECORD = Path(__file__).with_name("resources.json")
 SHAPES = {"ecp5": ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384)),
           "ice40": ((16, 256), (8, 512), (4, 1024), (2, 2048))}  # of a block RAM: bits, words
+MULTIPLIERS = {"ecp5": (1, 20), "ice40": (2, 17)}   # per element, for sums of so many bits
 FIXED_RAMS = {"ecp5": 3, "ice40": 2}    # of link and counters
 
 
@@ -113,7 +114,8 @@ def counted(machine: Machine, family: str) -> tuple[int, int]:
         buffers += ((TABLE_ROWS, row_bits(machine), machine.cols),)
     rams = FIXED_RAMS[family] + sum(count * blocks(family, depth, bits)
                                     for depth, bits, count in buffers)
-    per = (machine.dequant == "dsp") * {"ecp5": 1, "ice40": 2}[family]
+    fewest, widest = MULTIPLIERS[family]
+    per = (machine.dequant == "dsp") * (fewest + (machine.acc_bits > widest))
     if machine.pe == "mac" and machine.lane_mult == "dsp":
         per += machine.k_tile
     return rams, elements * per

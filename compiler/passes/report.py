@@ -1,9 +1,12 @@
 """What the model costs on the machine: cycles by the cycle model, bytes, and the host's share."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from compiler.graph import HostOp, LinearOp, Program, VerifyError
+from compiler.attention_cost import attention_totals, refusal
+from compiler.graph import AttentionOp, HostOp, LinearOp, Program, VerifyError
+from compiler.key_form import KeyForm
 from compiler.passes.emit import layer_program
 from compiler.passes.session import Progress
 from hw.control import COUNTERS
@@ -58,9 +61,13 @@ def layer_row(op: LinearOp, memory: Memory, result: CycleResult) -> dict[str, An
     }
 
 
-def host_rows(program: Program, array_macs: int) -> list[dict[str, Any]]:
-    """Operators left to the host, like ones together; shares are of all multiply-accumulates."""
-    ops = [*program.host]
+def host_rows(program: Program, array_macs: int, left: Mapping[AttentionOp, str]
+              ) -> list[dict[str, Any]]:
+    """Operators left to the host, like ones together, those of attention that the array does not
+    run included; shares are of all multiply-accumulates."""
+    ops = [*program.host, *(HostOp(name=op.name, operator=op.operator, macs=op.macs,
+                                   elements=op.launches * op.m * op.n, reason=reason)
+                            for op, reason in left.items())]
     reason = "floating point at the borders of the array"
     for op in program.linears:
         ops += [HostOp(name=op.name, operator="activation quantization", elements=op.m * op.k,
@@ -90,12 +97,19 @@ def totals(program: Program) -> dict[str, Any]:
     ideal = sum(op.macs / program.machine.macs_per_cycle(op.planned.spec.slots)
                 for op in program.linears)
     weights = sum(op.k * op.n for op in program.linears)
-    hosted = host_rows(program, sums["macs"])
+    form = KeyForm()
+    left = {op: reason for op in program.attention
+            if (reason := refusal(program.machine, op, form)) is not None}
+    attention = attention_totals(program.machine, (op for op in program.attention
+                                                   if op not in left),
+                                 program.options.memory, form)
+    hosted = host_rows(program, sums["macs"] + attention["macs"], left)
     return {
         **sums, "causes": causes, "engines": engines, "utilization": ideal / sums["cycles"],
         "roofline_cycles": sum(row["roofline_cycles"] for row in rows), "layers": len(rows),
         "bits_per_weight": 8 * (sums["weight_bytes"] + sums["scale_bytes"]) / weights,
         "array_share": 1 - sum(row["share"] for row in hosted), "host": hosted,
+        "attention": attention,
     }
 
 

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from compiler.attention import CodeCache, KeyForm
+from compiler.attention import CodeCache
+from compiler.key_form import KeyForm
 from compiler.launches import Launches
 from hw.config import PRESETS
 
@@ -157,8 +158,7 @@ def test_small_scales_keep_their_bits():
 @pytest.mark.parametrize(("act_bits", "tokens", "bits"), [
     (8, 10_000, 8), (16, 500, 16), (16, 1000, 15), (16, 2000, 14), (8, 200_000, 7)])
 def test_weights_take_fewer_bits_where_sums_would_overflow(act_bits, tokens, bits):
-    cache = CodeCache(Launches(TINY.replace(act_bits=act_bits)), KeyForm(), 1)
-    assert cache._weight_bits(tokens) == bits
+    assert KeyForm().weight_bits(tokens, act_bits) == bits
     assert tokens * 128 << bits - 1 < 1 << 31 and (
         bits == act_bits or tokens * 128 << bits >= 1 << 31)
 
@@ -188,7 +188,7 @@ def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="use --kv int4 or --kv float"):
         cache.extend(0, np.ones((1, 1, 1024), np.float32), np.ones((1, 1, 1024), np.float32))
     with pytest.raises(ValueError, match="200000000 tokens"):
-        cache._weight_bits(200_000_000)
+        KeyForm().weight_bits(200_000_000, 8)
     with pytest.raises(ValueError, match="holds no keys"):
         cache.scores(0, np.ones((1, 1, 4), np.float32))
     with pytest.raises(ValueError, match="int8 or int4"):

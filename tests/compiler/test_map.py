@@ -4,7 +4,10 @@ import json
 import numpy as np
 import pytest
 
+from hw.config import PRESETS
+from models.formats import DATATYPES
 from models.quantize import quantize_weights
+from sim.gemm import simulate_gemm
 from tests.compiler.tiny import (
     DOWN,
     FILES,
@@ -44,6 +47,14 @@ def test_report_by_hand(command, checkpoint, tmp_path):
                             "M 5 padded to 6"]
 
 
+def simulated(m, k, n):
+    """Cycles of ``m`` tokens by an int8 matrix [n, k], on the RTL."""
+    rng = np.random.default_rng(1)
+    qm = quantize_weights(rng.normal(size=(n, k)), DATATYPES["int8"])
+    a = rng.integers(-128, 128, (m, k), dtype=np.int8)
+    return simulate_gemm(PRESETS["tiny"], qm, a).rtl.counters["run"]
+
+
 def test_totals_and_host_by_hand(command, checkpoint, tmp_path):
     _, out, _ = map_tiny(command, checkpoint, tmp_path / "out", "--json")
     report = json.loads(out)
@@ -56,13 +67,15 @@ def test_totals_and_host_by_hand(command, checkpoint, tmp_path):
     assert totals["bits_per_weight"] == pytest.approx(
         8 * (totals["weight_bytes"] + totals["scale_bytes"]) / (macs / 5))
     host = {row["operator"]: row for row in totals["host"]}
-    # Per layer: every token with every token, 24 wide.
-    assert host["attention scores"]["macs"] == host["attention values"]["macs"] == 2 * 25 * 24
-    assert host["attention scores"]["share"] == pytest.approx(1200 / (macs + 2400))
+    # Per layer and head: every token with every token, 8 wide; scores and values.
+    attention = totals["attention"]
+    assert (attention["macs"], attention["launches"]) == (2 * 2 * 25 * 24, 2 * 3 * 2)
+    scores, values = (simulated(5, 8, 5), simulated(5, 5, 8))
+    assert attention["cycles"] == 6 * (scores + values)
     assert host["softmax"]["elements"] == 2 * 3 * 25
     assert host["norm"]["count"] == 5 and host["norm"]["elements"] == 5 * 5 * 24
     assert host["activation"]["elements"] == 2 * 5 * 40
-    assert totals["array_share"] == pytest.approx(macs / (macs + 2400))
+    assert totals["array_share"] == 1 and "attention scores" not in host
     assert "pooler" not in host
 
 
@@ -108,7 +121,7 @@ def test_table_tells_padding_and_the_hosts_part(command, checkpoint, tmp_path):
     code, out, err = map_tiny(command, checkpoint, tmp_path / "out")
     assert code == 0 and err == ""
     assert QUERY in out and "K 24 padded to 32" in out and "M 5 padded to 6" in out
-    assert "attention scores" in out and "bits per weight" in out
+    assert "attention: 2,400 MACs in 12 more launches" in out and "bits per weight" in out
 
 
 def test_pooler_stays_on_the_host_with_its_reason(command, tmp_path):
@@ -132,7 +145,8 @@ def test_llama_with_tied_head(command, tmp_path):
     assert manifest["layers"][-1]["offsets"]["bias"] is None
     hosted = {row["operator"]: row for row in report["totals"]["host"]}
     assert hosted["rotary"]["elements"] == 5 * (16 + 8)
-    assert hosted["attention scores"]["macs"] == 25 * 16
+    assert report["totals"]["attention"]["macs"] == 2 * 25 * 16
+    assert report["totals"]["attention"]["launches"] == 2 * 2
 
 
 def test_config_may_lie_elsewhere(command, tmp_path):

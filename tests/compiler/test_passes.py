@@ -150,7 +150,7 @@ def test_llama_graph():
     assert list(graph.predecessors(f"{layer}.rotary_k")) == [f"{layer}.self_attn.k_proj"]
     assert list(graph.predecessors("lm_head")) == ["model.norm"]
     assert [n for n in graph if not graph.out_degree(n)] == ["lm_head"]
-    assert sum(isinstance(o, HostOp) for _, o in graph.nodes(data="op")) == 12
+    assert sum(isinstance(o, HostOp) for _, o in graph.nodes(data="op")) == 10
 
 
 # ---- memory -------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from compiler.dataflow import dataflow
-from compiler.graph import HostOp, LinearOp, Options
+from compiler.graph import AttentionOp, LinearOp, Options
 from compiler.shapes import map_shapes
 from hw.config import PRESETS
 from models.families import EXAMPLES, read_config, transformer
@@ -28,8 +28,8 @@ def shapes(command, path, *more):
     return command("map", "--shapes-only", path, "--machine", "tiny", "--group-size", 16, *more)
 
 
-def shaped(config, **more):
-    return map_shapes(config, PRESETS["tiny"], Options(group_size=16), **more)
+def shaped(config, machine=PRESETS["tiny"], **more):
+    return map_shapes(config, machine, Options(group_size=16), **more)
 
 
 @pytest.mark.parametrize("config, tensors", [(BERT, lambda: bert_tensors(pooler=True)),
@@ -61,12 +61,12 @@ def test_every_example_is_one_graph(name):
     ends = [node for node in graph if not graph.out_degree(node)]
     starts = [node for node in graph if not graph.in_degree(node)]
     assert len(ends) == 1 and len(starts) == 1
-    scores = [op for op in ops.values() if isinstance(op, HostOp)
-              and op.operator == "attention scores"]
-    assert len(scores) == model.layers
+    attention = [op for op in ops.values() if isinstance(op, AttentionOp)]
+    assert len(attention) == 2 * model.layers
     norms = sum(getattr(op, "operator", "") == "norm" for op in ops.values())
     assert norms == 1 + model.layers * {"phi": 1, "bitnet": 4}.get(model.family, 2)
-    assert {op.macs for op in scores} == {16 * 16 * model.heads * model.head_dim}
+    assert {op.launches for op in attention} == {model.kv_heads}
+    assert {op.macs for op in attention} == {16 * 16 * model.heads * model.head_dim}
 
 
 def test_mixture_by_hand(tmp_path, command):
@@ -105,8 +105,10 @@ def test_context_adds_to_attention_alone():
     near, far = shaped(LLAMA, tokens=2), shaped(LLAMA, tokens=2, context=7)
     assert near["layers"] == far["layers"]
     host = [{row["operator"]: row for row in found["totals"]["host"]} for found in (near, far)]
-    assert host[0]["attention scores"]["macs"] == 2 * 2 * 16
-    assert host[1]["attention scores"]["macs"] == host[1]["attention values"]["macs"] == 2 * 9 * 16
+    attention = [found["totals"]["attention"] for found in (near, far)]
+    assert [each["macs"] for each in attention] == [2 * 2 * 2 * 16, 2 * 2 * 9 * 16]
+    assert attention[0]["launches"] == attention[1]["launches"]
+    assert attention[0]["cycles"] < attention[1]["cycles"]
     assert host[1]["softmax"]["elements"] == 2 * 4 * 9
     assert host[0]["rotary"] == host[1]["rotary"]
 
@@ -122,6 +124,16 @@ def test_equal_shapes_are_computed_once(monkeypatch):
     assert found["totals"]["macs"] == 32 * (4 * 4096**2 + 3 * 4096 * 11008) + 32000 * 4096
 
 
+def test_attention_that_does_not_fit_stays_on_the_host():
+    machine = PRESETS["tiny"].replace(act_bits=16)
+    found = shaped(LLAMA | {"head_dim": 1024}, machine=machine, tokens=2)
+    hosted = {row["operator"]: row for row in found["totals"]["host"]}
+    assert "--kv int4" in hosted["attention scores"]["reason"]
+    assert hosted["attention scores"]["macs"] == 2 * 2 * 4 * 1024
+    assert "attention values" not in hosted and found["totals"]["attention"]["launches"] == 2
+    assert found["totals"]["array_share"] < 1
+
+
 def test_models_beyond_the_machines_addresses_are_estimated():
     found = map_shapes(read_config("mixtral-8x7b"), PRESETS["ulx3s-85f"], Options(), tokens=4)
     assert found["totals"]["weight_bytes"] > 1 << 32
@@ -130,7 +142,7 @@ def test_models_beyond_the_machines_addresses_are_estimated():
 def test_table(command, tmp_path):
     code, out, err = shapes(command, write(tmp_path, LLAMA), "--tokens", 2, "--context", 3)
     assert code == 0 and err == "" and list(tmp_path.iterdir()) == [tmp_path / "config.json"]
-    for words in ("lm_head", "model.layers.0.mlp.down_proj", "bits per weight", "attention scores",
+    for words in ("lm_head", "model.layers.0.mlp.down_proj", "bits per weight", "attention: ",
                   "from its configuration alone; tokens: 2 after 3"):
         assert words in out
 
