@@ -24,8 +24,8 @@ def _box(x: int, y: int, width: int, height: int, title: str, lines: Sequence[st
 
 def _arrow(*points: tuple[int, int], both: bool = False) -> Html:
     path = "M" + " L".join(f"{x} {y}" for x, y in points)
-    return element("path", d=path, class_="arrow", marker_end="url(#tip)",
-                   marker_start="url(#tip)" if both else None)
+    return element("path", d=path, class_="arrow", marker_end="url(#head)",
+                   marker_start="url(#head)" if both else None)
 
 
 def _buffer(machine: Machine, depth: int, width: int) -> list[str]:
@@ -90,8 +90,8 @@ def diagram(machine: Machine, memory: Mapping[str, int], totals: Mapping[str, An
         _arrow((805, 280), (805, 376), (630, 376)), _arrow((430, 376), (380, 376)),
         _arrow((210, 376), (85, 376), (85, 254)),
     ]
-    tip = element("defs", element("marker", element("path", d="M0 0 L8 4 L0 8 z", class_="tip"),
-                                  id="tip", markerWidth=8, markerHeight=8, refX=7, refY=4,
+    tip = element("defs", element("marker", element("path", d="M0 0 L8 4 L0 8 z", class_="head"),
+                                  id="head", markerWidth=8, markerHeight=8, refX=7, refY=4,
                                   orient="auto-start-reverse"))
     return element("svg", tip, join(parts), viewBox=f"0 0 {WIDTH} {HEIGHT}", class_="diagram",
                    role="img", aria_label="Block diagram of the machine")

@@ -90,14 +90,16 @@ def large():
 def check_closed(text):
     """One page, one script, nothing from elsewhere."""
     reader = Reader(text)
-    assert "://" not in text and "@import" not in text and "url(#tip)" in text
-    assert text.count("url(") == text.count("url(#tip)")
+    assert "://" not in text and "@import" not in text and "url(#head)" in text
+    assert text.count("url(") == text.count("url(#head)")
     (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
     assert len(reader.all("script")) == 1 and reader.all("script")[0] == {}
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     (policy,) = (a["content"] for a in reader.all("meta") if "http-equiv" in a)
     assert policy == ("default-src 'none'; style-src 'unsafe-inline'; "
                       f"script-src 'sha256-{digest}'")
+    ids = [attributes["id"] for _, attributes in reader.elements if "id" in attributes]
+    assert len(ids) == len({*ids})
     for tag, attributes in reader.elements:
         assert tag not in ("img", "link", "iframe", "object", "base", "form"), tag
         for name in attributes:
@@ -248,7 +250,7 @@ document.querySelector("circle").dispatchEvent(
   new MouseEvent("mousemove", {bubbles: true, clientX: 5, clientY: 5}));
 const box = document.getElementById("tip");
 found.tip = box.textContent;
-found.hidden = box.hidden;
+found.hidden = box.hidden || !box.offsetWidth;
 document.querySelector("h1").dispatchEvent(new MouseEvent("mousemove", {bubbles: true}));
 found.after = box.hidden;
 const pre = document.createElement("pre");

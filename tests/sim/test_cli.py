@@ -1,6 +1,7 @@
 """The command line's contracts: JSON, exit status, one line per error."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -8,7 +9,6 @@ import pytest
 import sim.fuzz
 import sim.gemm
 from hw.config import PRESETS
-from sim.cycles import CycleResult
 
 ENGINES = {
     "load": ["busy", "wait_w_free", "wait_a_free"],
@@ -51,8 +51,8 @@ def test_verify_fails_where_a_counter_differs(command, monkeypatch, name):
     run_cycles = sim.gemm.run_cycles
 
     def wrong(*arguments):
-        counters = run_cycles(*arguments).counters
-        return CycleResult({**counters, name: counters[name] + 1})
+        result = run_cycles(*arguments)
+        return replace(result, counters={**result.counters, name: result.counters[name] + 1})
 
     monkeypatch.setattr(sim.gemm, "run_cycles", wrong)
     status, out, _ = command(*VERIFY, "--json")
