@@ -13,7 +13,7 @@ from sim.cycles import run_cycles
 from sim.gemm import regions_of
 from sim.memory import Memory
 
-__all__ = ["attention_totals", "refusal"]
+__all__ = ["attention_totals"]
 
 SUMS = ("launches", "macs", "cycles", "dram_bytes", "compulsory_bytes")
 
@@ -29,28 +29,33 @@ def _plan(machine: Machine, op: AttentionOp, form: KeyForm) -> Plan:
     return plan_gemm(machine, shape_spec(machine, op.m, op.k, op.n, form.datatype, group, False))
 
 
-def refusal(machine: Machine, op: AttentionOp, form: KeyForm) -> str | None:
-    """Why the array does not run ``op``; None if it does."""
-    try:
-        _plan(machine, op, form)
-    except (ValueError, PlanError) as error:
-        return str(error)
-    return None
-
-
 def attention_totals(machine: Machine, found: Iterable[AttentionOp], memory: Memory,
-                     form: KeyForm) -> dict[str, Any]:
-    """Sums over attention's launches, each alone in memory; products of one shape are estimated
-    once."""
-    sums = dict.fromkeys(SUMS, 0)
-    known: dict[Plan, int] = {}
+                     form: KeyForm) -> tuple[dict[str, Any], dict[AttentionOp, str]]:
+    """Sums over attention's launches, each alone in memory; and the products that the array does
+    not run, with the reason. Products of one shape are estimated once."""
+    sums, left = dict.fromkeys(SUMS, 0), dict[AttentionOp, str]()
+    known: dict[tuple[bool, int, int, int], tuple[Plan, int] | str] = {}
     for op in found:
-        plan = _plan(machine, op, form)
-        if plan not in known:
-            known[plan] = run_cycles(machine, gemm_program(plan, regions_of(plan)[0]),
-                                     memory).counters["run"]
-        for name, each in (("launches", 1), ("macs", plan.spec.macs), ("cycles", known[plan]),
+        shape = (op.values, op.m, op.k, op.n)
+        if shape not in known:
+            known[shape] = _cost(machine, op, memory, form)
+        cost = known[shape]
+        if isinstance(cost, str):
+            left[op] = cost
+            continue
+        plan, cycles = cost
+        for name, each in (("launches", 1), ("macs", plan.spec.macs), ("cycles", cycles),
                            ("dram_bytes", plan.dram_bytes),
                            ("compulsory_bytes", plan.compulsory_bytes)):
             sums[name] += op.launches * each
-    return {"keys_and_values": form.name, **sums}
+    return {"keys_and_values": form.name, **sums}, left
+
+
+def _cost(machine: Machine, op: AttentionOp, memory: Memory, form: KeyForm
+          ) -> tuple[Plan, int] | str:
+    try:
+        plan = _plan(machine, op, form)
+    except (ValueError, PlanError) as error:
+        return str(error)
+    program = gemm_program(plan, regions_of(plan)[0])
+    return plan, run_cycles(machine, program, memory).counters["run"]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from compiler.attention_cost import attention_totals, refusal
+from compiler.attention_cost import attention_totals
 from compiler.graph import AttentionOp, HostOp, LinearOp, Program, VerifyError
 from compiler.key_form import KeyForm
 from compiler.passes.emit import layer_program
@@ -97,12 +97,8 @@ def totals(program: Program) -> dict[str, Any]:
     ideal = sum(op.macs / program.machine.macs_per_cycle(op.planned.spec.slots)
                 for op in program.linears)
     weights = sum(op.k * op.n for op in program.linears)
-    form = KeyForm()
-    left = {op: reason for op in program.attention
-            if (reason := refusal(program.machine, op, form)) is not None}
-    attention = attention_totals(program.machine, (op for op in program.attention
-                                                   if op not in left),
-                                 program.options.memory, form)
+    attention, left = attention_totals(program.machine, program.attention, program.options.memory,
+                                       KeyForm())
     hosted = host_rows(program, sums["macs"] + attention["macs"], left)
     return {
         **sums, "causes": causes, "engines": engines, "utilization": ideal / sums["cycles"],
