@@ -43,7 +43,7 @@ def summary(report: Report) -> Html:
         ("moved to and from DRAM", size(moved),
          f"{moved / least:.2f} times the minimum of {size(least)}"),
         ("of all MACs on the array", f"{totals['array_share']:.2%}",
-         f"{totals['macs']:,} MACs"),
+         f"{totals['macs']:,} MACs, and {totals['attention']['macs']:,} of attention"),
     )
     return element("div", join(element(
         "div", element("span", name, class_="name"), element("strong", value),
