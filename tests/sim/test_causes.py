@@ -2,31 +2,15 @@
 
 import pytest
 
-from hw.config import PRESETS
 from hw.isa import Instr, Loop, Queue, Target
-from hw.kernel import Regions, gemm_program, plan_gemm
+from hw.kernel import gemm_program, plan_gemm
 from hw.pack import shape_spec
 from models.formats import DATATYPES, datatype
 from sim.cycles import CycleModel, run_cycles
 from sim.fuzz import random_case
 from sim.memory import Memory
 from sim.record import CAUSES
-
-TINY, BOARD = PRESETS["tiny"], PRESETS["ulx3s-85f"]
-REGIONS = Regions(weights=1 << 20, scales=2 << 20, acts=3 << 20, outputs=4 << 20)
-
-
-def load(**values):
-    return Instr.make("load", **{"beats": 16, "dram": 1024, **values})
-
-
-def execute(**values):
-    return Instr.make("exec", **{"tiles": 1, "channels": 4, "slots0": 4, "group_tiles": 1,
-                                 "first": 1, **values})
-
-
-def store(**values):
-    return Instr.make("store", **{"dram": 1 << 16, "rows": 2, "stride": 32, "beats": 8, **values})
+from tests.sim.test_cycles import BOARD, REGIONS, TINY, execute, load, store
 
 
 def causes(program, machine=TINY, memory=Memory(latency=8)):
