@@ -16,6 +16,8 @@ from compiler.image import Image, open_image, report
 from compiler.mapping import map_checkpoint
 from compiler.passes import PASSES
 from compiler.passes.choose import AUTO, NATIVE
+from compiler.passes.tile import HEURISTIC, SCHEDULES
+from compiler.schedule_command import schedule_command
 from compiler.shapes import map_shapes
 from hw.cli import Pe, overrides, write_text
 from hw.config import PRESETS, Machine, machine
@@ -52,6 +54,10 @@ def _weights(value: str) -> str:
         except ValueError as error:
             raise typer.BadParameter(str(error)) from None
     return value
+
+
+def _schedule(value: str) -> str:
+    return _one_of(SCHEDULES, value)
 
 
 def _pass(value: str | None) -> str | None:
@@ -97,6 +103,9 @@ def map_(
                                  "--shapes-only.")] = 0,
     memory_latency: Annotated[int, typer.Option(help="Cycles to a burst's first beat.")] = 32,
     memory_interval: Annotated[int, typer.Option(help="Cycles per beat.")] = 1,
+    schedule: Annotated[str, typer.Option(
+        callback=_schedule, help=f"{', '.join(SCHEDULES)}: for cycles, fast; or for the fewest "
+                                 "bytes, by an integer program.")] = HEURISTIC,
     as_json: Json = False,
     print_after: Annotated[str | None, typer.Option(
         metavar="PASS", callback=_pass,
@@ -117,7 +126,8 @@ def map_(
     options = Options(weights=weights, group_size=group_size, asymmetric=asymmetric,
                       scale_bits=scale_bits, clip_search=clip_search,
                       flush_small_scales=flush_small_scales, tokens=tokens or Options.tokens,
-                      memory=Memory(latency=memory_latency, interval=memory_interval))
+                      memory=Memory(latency=memory_latency, interval=memory_interval),
+                      schedule=schedule)
     if shapes_only is not None:
         with show.progress(as_json) as track:
             found = map_shapes(read_config(shapes_only), where, options, tokens=tokens,
@@ -221,6 +231,9 @@ def bench(out: Annotated[Path | None, typer.Option(help="JSON file to write.")] 
         print(f"shapes of Llama-2-7B, prefill of {shapes['tokens']:,} tokens and one more, "
               f"ulx3s-85f: {shapes['seconds']:.2f} s (target {shapes['target_seconds']}), "
               f"{shapes['prefill_cycles']:,} and {shapes['decode_cycles']:,} cycles")
+
+
+app.command("schedule")(schedule_command)
 
 
 def main() -> None:

@@ -40,6 +40,7 @@ class Options:
     flush_small_scales : scales too small for their form become the least there is
     tokens : tokens per launch
     memory : memory behind the machine, for cycles
+    schedule : "heuristic" for few cycles; "ilp" for the fewest bytes, by an integer program
     """
     weights: str = "int4"
     group_size: int | None = None
@@ -49,6 +50,7 @@ class Options:
     flush_small_scales: bool = False
     tokens: int = 128
     memory: Memory = Memory()
+    schedule: str = "heuristic"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +148,8 @@ class LinearOp:
             parts.append(f"tiles {len(plan.tiles)} of {plan.channels}, chunks {len(plan.chunks)} "
                          f"of {plan.chunk}, blocks {len(plan.blocks)} of {plan.block}"
                          + (", resident" if plan.resident else "")
+                         + (f", {plan.kept} chunks kept" if plan.kept else "")
+                         + (", weights stay" if plan.stay else "")
                          + (", row mode" if plan.row_mode else ""))
         if place := self.place:
             parts.append(f"program {place.program:#x} ({place.instructions}), weights "

@@ -54,7 +54,9 @@ def print_report(report: Mapping[str, Any]) -> None:
                   f"{totals['roofline_cycles'] / totals['cycles']:.1%} of the roofline; "
                   f"{totals['bits_per_weight']:.2f} bits per weight stored "
                   f"({_bytes(totals['weight_bytes'] + totals['scale_bytes'])}); "
-                  f"{_bytes(totals['dram_bytes'])} moved", soft_wrap=True)
+                  f"{_bytes(totals['dram_bytes'])} moved, "
+                  f"{totals['dram_bytes'] / totals['compulsory_bytes']:.2f} times the least",
+                  soft_wrap=True)
     if model := report.get("model"):
         after = f" after {model['context']:,}" if model["context"] else ""
         console.print(f"model: {model['family']} of {model['parameters']:,} parameters, from its "

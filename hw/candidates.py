@@ -8,12 +8,13 @@ from hw.plan import GemmSpec, Plan, PlanError
 from hw.roll import LONGEST_BODY
 from hw.rough import rough_cycles
 
-__all__ = ["all_plans", "candidates", "weights_fit"]
+__all__ = ["all_plans", "candidates", "check_plan", "weights_fit"]
 
 MOST_CHANNELS = MOST_TOKEN_TILES = 255  # of a tile, of a block
 SIZES = (4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)  # channels per column
 SLACK = 200        # one part of so many
-MOST_EVEN = 16    # equal output tiles to try
+MOST_EVEN = 16     # equal output tiles to try
+FINER = 8          # times as many
 MOST_LOADS = 200  # that weights which stay may come in: credits
 
 
@@ -38,11 +39,12 @@ def _whole(plan: Plan, limit: int) -> int:
     return next((d for d in range(limit, 0, -1) if plan.group_tiles % d == 0), 0)
 
 
-def _channel_sizes(machine: Machine, width: int, n: int) -> list[int]:
-    """Channels per column to try: round numbers, and those that cut N into equal tiles."""
+def _channel_sizes(machine: Machine, width: int, n: int, tiles: int) -> list[int]:
+    """Channels per column to try: round numbers, and those that cut N into up to so many equal
+    tiles."""
     most = max(-(-n // width), machine.min_channels)
     limit = min(MOST_CHANNELS, machine.psum_depth)
-    even = {-(-most // tiles) for tiles in range(1, MOST_EVEN + 1)}
+    even = {-(-most // tiles) for tiles in range(1, tiles + 1)}
     return sorted(size for size in {most, *SIZES, *even}
                   if machine.min_channels <= size <= min(most, limit))
 
@@ -76,7 +78,7 @@ def _block(plan: Plan) -> int:
     return most if held >= 2 else 0
 
 
-def _streamed(plan: Plan) -> Iterator[Plan]:
+def _streamed(plan: Plan, fine: bool) -> Iterator[Plan]:
     """Plans whose activations do not all stay: the largest chunks, and smaller ones that let more
     stay."""
     chunk = largest = plan.chunk
@@ -85,7 +87,7 @@ def _streamed(plan: Plan) -> Iterator[Plan]:
         if not (most := _block(plan)):
             return
         least = -(-plan.m_tiles // most)
-        for blocks in range(least, min(least + 1, plan.m_tiles) + 1):
+        for blocks in range(least, min(least + (3 if fine else 1), plan.m_tiles) + 1):
             found = replace(plan, block=-(-plan.m_tiles // blocks))
             found = replace(found, kept=_kept(found))
             if found.kept or (blocks == least and chunk == largest):
@@ -93,11 +95,12 @@ def _streamed(plan: Plan) -> Iterator[Plan]:
         chunk = _whole(plan, chunk // 2)
 
 
-def all_plans(machine: Machine, spec: GemmSpec) -> Iterator[Plan]:
-    """Every plan that is tried, in no order of merit."""
+def all_plans(machine: Machine, spec: GemmSpec, fine: bool = False) -> Iterator[Plan]:
+    """Every plan that is tried, in no order of merit; ``fine``: in smaller steps."""
     row_mode = spec.m == 1 and machine.rows > 1
     width = machine.cols * (machine.rows if row_mode else 1)
-    for channels in _channel_sizes(machine, width, spec.n):
+    for channels in _channel_sizes(machine, width, spec.n,
+                                   MOST_EVEN * (FINER if fine else 1)):
         base = Plan(machine=machine, spec=spec, row_mode=row_mode, channels=channels, chunk=1,
                     block=1, resident=True)
         if base.out_words(channels) > machine.out_depth:
@@ -108,7 +111,7 @@ def all_plans(machine: Machine, spec: GemmSpec) -> Iterator[Plan]:
                 continue
             base = replace(base, chunk=chunk)
             if not resident:
-                plans = _streamed(base)
+                plans = _streamed(base, fine)
             elif most := _block(base):
                 blocks = -(-base.m_tiles // most)
                 plans = iter([replace(base, block=-(-base.m_tiles // blocks))])
@@ -117,6 +120,23 @@ def all_plans(machine: Machine, spec: GemmSpec) -> Iterator[Plan]:
             for plan in plans:
                 yield replace(plan, stay=True, kept=0) if (
                     len(plan.blocks) > 1 and weights_fit(plan)) else plan
+
+
+def check_plan(plan: Plan) -> None:
+    """Raise :class:`PlanError` for a plan that does not fit its machine's buffers."""
+    machine, spec = plan.machine, plan.spec
+    sizes = (plan.channels, plan.chunk, plan.block)
+    good = (plan.row_mode == (spec.m == 1 and machine.rows > 1) and min(sizes) >= 1
+            and machine.min_channels <= plan.channels <= min(MOST_CHANNELS, machine.psum_depth)
+            and plan.out_words(plan.channels) <= machine.out_depth
+            and plan.chunk <= _chunk_limit(plan) and plan.chunk == _whole(plan, plan.chunk)
+            and plan.block <= _block(plan)
+            and 0 <= plan.kept <= (0 if plan.resident or plan.stay else _kept(plan))
+            and (not plan.stay or weights_fit(plan)))
+    if not good:
+        raise PlanError(f"the plan of {spec.m}x{spec.k}x{spec.n}, {plan.channels} channels, "
+                        f"chunks of {plan.chunk}, blocks of {plan.block}, does not fit machine "
+                        f"{machine.name}; map the model again")
 
 
 def candidates(machine: Machine, spec: GemmSpec) -> list[Plan]:

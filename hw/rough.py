@@ -26,6 +26,15 @@ def _compute(plan: Plan) -> int:
         for channels, count in Counter(plan.tiles).items())
 
 
+def _stores(plan: Plan) -> int:
+    """Cycles by which the storing of output tiles outlasts the step that makes them."""
+    rows = 1 if plan.row_mode else plan.machine.rows
+    return plan.m_tiles * sum(count * max(
+        0, channels * plan.tile_width * rows * 4 // plan.machine.beat_bytes
+        - plan.chunks[-1] * _tile_cycles(plan, channels))
+        for channels, count in Counter(plan.tiles).items())
+
+
 def _edges(plan: Plan) -> int:
     """Cycles in which nothing is computed for want of data, where blocks begin."""
     beat, block = plan.machine.beat_bytes, plan.blocks[0]
@@ -54,5 +63,5 @@ def rough_cycles(plan: Plan) -> int:
     machine = plan.machine
     last = plan.tiles[-1] * plan.tile_width * 4 * (1 if plan.row_mode else machine.rows)
     tail = plan.chunks[-1] * plan.stream_slots(plan.tiles[-1])
-    return max(_compute(plan) + _edges(plan) + last // machine.beat_bytes,
+    return max(_compute(plan) + _stores(plan) + _edges(plan) + last // machine.beat_bytes,
                (plan.dram_bytes + last) // machine.beat_bytes + tail)

@@ -43,7 +43,7 @@ def layer_row(op: LinearOp, memory: Memory, cycles: int) -> dict[str, Any]:
         "group_size": op.group_size, "asymmetric": op.asymmetric, "macs": op.macs,
         "cycles": cycles, "utilization": op.macs / (cycles * peak),
         "weight_bytes": plan.stored_bytes, "scale_bytes": plan.scale_bytes,
-        "dram_bytes": plan.dram_bytes, "bound": bound,
+        "dram_bytes": plan.dram_bytes, "compulsory_bytes": plan.compulsory_bytes, "bound": bound,
         "roofline_cycles": roofline, "k_stored": op.stored_k,
         "k_padded": plan.k_tiles * machine.k_tile, "n_padded": plan.n_padded,
         "notes": [*padding(op), *op.notes], "instructions": op.placed.instructions,
@@ -76,7 +76,8 @@ def host_rows(program: Program, array_macs: int) -> list[dict[str, Any]]:
 def totals(program: Program) -> dict[str, Any]:
     rows = [dict(op.row or {}) for op in program.linears]
     sums = {key: sum(row[key] for row in rows)
-            for key in ("macs", "cycles", "weight_bytes", "scale_bytes", "dram_bytes")}
+            for key in ("macs", "cycles", "weight_bytes", "scale_bytes", "dram_bytes",
+                        "compulsory_bytes")}
     ideal = sum(op.macs / program.machine.macs_per_cycle(op.planned.spec.slots)
                 for op in program.linears)
     weights = sum(op.k * op.n for op in program.linears)
