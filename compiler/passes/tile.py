@@ -12,7 +12,6 @@ from hw.kernel import plan_gemm
 from hw.pack import shape_spec
 from hw.plan import Plan, PlanError
 
-
 HEURISTIC, ILP = SCHEDULES = ("heuristic", "ilp")
 
 
