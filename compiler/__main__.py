@@ -19,8 +19,10 @@ from compiler.mapping import map_checkpoint
 from compiler.page import report_page
 from compiler.passes import PASSES
 from compiler.passes.choose import AUTO, NATIVE
+from compiler.passes.tile import HEURISTIC, SCHEDULES
 from compiler.perplexity_command import perplexity
 from compiler.run_command import run
+from compiler.schedule_command import schedule_command
 from compiler.shapes import map_shapes
 from compiler.trace_command import trace
 from hw.cli import Pe, overrides, write_text
@@ -54,6 +56,10 @@ def _weights(value: str) -> str:
         except ValueError as error:
             raise typer.BadParameter(str(error)) from None
     return value
+
+
+def _schedule(value: str) -> str:
+    return _one_of(SCHEDULES, value)
 
 
 def _pass(value: str | None) -> str | None:
@@ -114,6 +120,9 @@ def map_(
     html: Annotated[Path | None, typer.Option(
         metavar="FILE", help="Write the report as a page too; with --shapes-only. An image has it "
                              "as report.html.")] = None,
+    schedule: Annotated[str, typer.Option(
+        callback=_schedule, help=f"{', '.join(SCHEDULES)}: for cycles, fast; or for the fewest "
+                                 "bytes, by an integer program.")] = HEURISTIC,
     as_json: Json = False,
     print_after: Annotated[str | None, typer.Option(
         metavar="PASS", callback=_pass,
@@ -142,7 +151,8 @@ def map_(
                       scale_bits=scale_bits, clip_search=clip_search,
                       flush_small_scales=flush_small_scales, rotate=rotate, smooth=smooth,
                       tokens=tokens or Options.tokens,
-                      memory=Memory(latency=memory_latency, interval=memory_interval))
+                      memory=Memory(latency=memory_latency, interval=memory_interval),
+                      schedule=schedule)
     if shapes_only is not None:
         with show.progress(as_json) as track:
             found = map_shapes(read_config(shapes_only), where, options, tokens=tokens,
@@ -231,6 +241,7 @@ def bench(out: Annotated[Path | None, typer.Option(help="JSON file to write.")] 
 
 
 app.command()(trace)
+app.command("schedule")(schedule_command)
 
 
 def main() -> None:

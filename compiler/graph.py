@@ -42,6 +42,7 @@ class Options:
     smooth : how much of the activations' outliers goes to the weights, 0 to 1; None for nothing
     tokens : tokens per launch
     memory : memory behind the machine, for cycles
+    schedule : "heuristic" for few cycles; "ilp" for the fewest bytes, by an integer program
     """
     weights: str = "int4"
     group_size: int | None = None
@@ -53,6 +54,7 @@ class Options:
     smooth: float | None = None
     tokens: int = 128
     memory: Memory = Memory()
+    schedule: str = "heuristic"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,6 +176,8 @@ class LinearOp:
             parts.append(f"tiles {len(plan.tiles)} of {plan.channels}, chunks {len(plan.chunks)} "
                          f"of {plan.chunk}, blocks {len(plan.blocks)} of {plan.block}"
                          + (", resident" if plan.resident else "")
+                         + (f", {plan.kept} chunks kept" if plan.kept else "")
+                         + (", weights stay" if plan.stay else "")
                          + (", row mode" if plan.row_mode else ""))
         if place := self.place:
             parts.append(f"program {place.program:#x} ({place.instructions}), weights "

@@ -22,8 +22,9 @@ from compiler.memory import MapError, MemoryMap, allocate
 from compiler.page import report_page
 from compiler.passes.allocate import wanted
 from compiler.passes.session import PROGRAM_FILE, WEIGHTS_FILE
-from compiler.passes.tile import plan_layer
+from compiler.passes.tile import SCHEDULES, plan_layer
 from compiler.safetensors_file import CheckpointError, parse_json_object, show, size_of_file
+from compiler.tilings import plan_fields
 from hw.config import Machine, MachineError
 from hw.isa import INSTRUCTION_BYTES, ProgramError
 from hw.plan import PlanError
@@ -55,8 +56,7 @@ def layer_entry(op: LinearOp, base: int) -> dict[str, Any]:
         "name": op.name, "tensor": op.tensor, "bias_tensor": op.bias_tensor, "role": op.role,
         "m": op.m, "k": op.k, "n": op.n, "columns": op.columns, "scheme": op.scheme,
         "datatype": op.chosen.name, "group_size": op.group_size, "asymmetric": op.asymmetric,
-        "plan": {"row_mode": plan.row_mode, "channels": plan.channels, "chunk": plan.chunk,
-                 "block": plan.block, "resident": plan.resident, "k_tiles": plan.k_tiles,
+        "plan": {"row_mode": plan.row_mode, **plan_fields(plan), "k_tiles": plan.k_tiles,
                  "n_padded": plan.n_padded},
         "program": {"offset": place.program, "instructions": place.instructions},
         "addresses": {"weights": place.weights, "scales": place.scales, "acts": place.acts,
@@ -178,8 +178,10 @@ def _optional(entry: Mapping[str, Any], key: str, kind: type, where: str) -> Any
 
 
 def _layer(machine: Machine, kinds: Mapping[str, Datatype | Mixture], entry: Any, index: int,
-           tokens: int, room: int, where: str) -> LinearOp:
-    """An entry's layer, planned anew. ``room`` bounds its size before any planning."""
+           options: Options, room: int, where: str) -> LinearOp:
+    """An entry's layer, planned anew, or by its plan where a solver found that. ``room`` bounds
+    its size before any planning."""
+    tokens = options.tokens
     if not isinstance(entry, dict):
         raise ImageError(f"{where}: layers must be objects, not {show(entry)}; {AGAIN}")
     where = f"{where}: layer {index}"
@@ -201,7 +203,8 @@ def _layer(machine: Machine, kinds: Mapping[str, Datatype | Mixture], entry: Any
     if op.stored_k * op.n > room * 8:  # no form has less than a bit per weight
         raise ImageError(f"{where}: {op.stored_k}x{op.n} weights of {name} are more than "
                          f"{WEIGHTS_FILE} holds; {AGAIN}")
-    return replace(op, plan=plan_layer(machine, op))
+    return replace(op, plan=plan_layer(machine, op, options.schedule,
+                                       _value(entry, "plan", dict, where)))
 
 
 def _options(values: Mapping[str, Any], where: str) -> Options:
@@ -209,8 +212,12 @@ def _options(values: Mapping[str, Any], where: str) -> Options:
     tokens = _value(values, "tokens", int, where)
     if not 1 <= tokens <= MAX_TOKENS:
         raise ImageError(f"{where}: tokens must be 1 to {MAX_TOKENS}, not {tokens}; {AGAIN}")
+    schedule = _value(values, "schedule", str, where)
+    if schedule not in SCHEDULES:
+        raise ImageError(f"{where}: schedule must be one of {', '.join(SCHEDULES)}, not "
+                         f"{show(schedule)}; {AGAIN}")
     return Options(
-        weights=_value(values, "weights", str, where), tokens=tokens,
+        weights=_value(values, "weights", str, where), tokens=tokens, schedule=schedule,
         group_size=_optional(values, "group_size", int, where),
         smooth=_optional(values, "smooth", float, where),
         scale_bits=_value(values, "scale_bits", int, where),
@@ -264,7 +271,7 @@ def _open(folder: Path, path: Path, manifest: dict[str, Any]) -> Image:
             raise ImageError(f"{folder / name} has changed since it was written (SHA-256); {AGAIN}")
     room = files[WEIGHTS_FILE]["bytes"]
     kinds = read_kinds(_value(manifest, "datatypes", dict, where))
-    ops = [_layer(machine, kinds, entry, index, options.tokens, room, where)
+    ops = [_layer(machine, kinds, entry, index, options, room, where)
            for index, entry in enumerate(_value(manifest, "layers", list, where))]
     if (most := max((op.m for op in ops), default=options.tokens)) != options.tokens:
         raise ImageError(f"{where}: tokens must be {most}, those of its longest layer, not "

@@ -14,7 +14,7 @@ from hw.config import Machine
 from models.families import transformer
 from models.shapes import Transformer
 
-__all__ = ["map_shapes"]
+__all__ = ["map_shapes", "shapes_program"]
 
 
 def count_tokens(model: Transformer, tokens: int | None, context: int) -> int:
@@ -43,6 +43,19 @@ def assumptions(model: Transformer, tokens: int) -> list[str]:
                f"; the {model.experts - seen} experts without a token are left out")]
 
 
+def shapes_program(config: Mapping[str, Any], machine: Machine, options: Options,
+                   *, tokens: int | None = None, context: int = 0,
+                   track: Track = lambda items, label: items) -> Program:
+    """The mapped program of a model's shapes; parameters as of :func:`map_shapes`."""
+    model = transformer(config)
+    count = count_tokens(model, tokens, context)
+    return run_shape_passes(
+        Program(machine=machine, options=replace(options, tokens=count),
+                model=Model(architecture=model.family),
+                graph=dataflow(model, config, count, context)),
+        Progress(track=track))
+
+
 def map_shapes(config: Mapping[str, Any], machine: Machine, options: Options,
                *, tokens: int | None = None, context: int = 0,
                track: Track = lambda items, label: items) -> dict[str, Any]:
@@ -54,12 +67,7 @@ def map_shapes(config: Mapping[str, Any], machine: Machine, options: Options,
     the parts name, with a line for people.
     """
     model = transformer(config)
-    count = count_tokens(model, tokens, context)
-    program = run_shape_passes(
-        Program(machine=machine, options=replace(options, tokens=count),
-                model=Model(architecture=model.family),
-                graph=dataflow(model, config, count, context)),
-        Progress(track=track))
+    program = shapes_program(config, machine, options, tokens=tokens, context=context, track=track)
     return {**report(program), "model": {
         "family": model.family, "parameters": model.parameters, "context": context,
-        "assumptions": assumptions(model, count)}}
+        "assumptions": assumptions(model, program.options.tokens)}}

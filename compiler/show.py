@@ -59,7 +59,9 @@ def print_report(report: Mapping[str, Any]) -> None:
                   f"{totals['roofline_cycles'] / totals['cycles']:.1%} of the roofline; "
                   f"{totals['bits_per_weight']:.2f} bits per weight stored "
                   f"({size(totals['weight_bytes'] + totals['scale_bytes'])}); "
-                  f"{size(totals['dram_bytes'])} moved", soft_wrap=True)
+                  f"{size(totals['dram_bytes'])} moved, "
+                  f"{totals['dram_bytes'] / totals['compulsory_bytes']:.2f} times the least",
+                  soft_wrap=True)
     if (attention := totals["attention"])["launches"]:
         console.print(f"attention: {attention['macs']:,} MACs in {attention['launches']:,} more "
                       f"launches of {attention['cycles']:,} cycles, keys and values "

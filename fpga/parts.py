@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from compiler.execute import stored_weights
 from compiler.graph import LinearOp
 from compiler.image import Image
+from hw.candidates import candidates
 from hw.config import Machine
 from hw.isa import INSTRUCTION_BYTES, parse
 from hw.kernel import plan_gemm
 from hw.pack import PackedWeights, by_column, gemm_spec, pack_activations, pack_weights
-from hw.plan import GemmSpec, PlanError, align, candidates
+from hw.plan import GemmSpec, PlanError, align
 from models.matrix import QuantizedMatrix
 from sim.gemm import Layout, layout, regions_of
 

@@ -4,16 +4,16 @@ Every stream of addresses only moves forward (or jumps back at known places), so
 address register that the program steps; loops then need no addresses of their own.
 """
 
-from hw.isa import Instr, Node, Target
+from hw.isa import Instr, Loop, Node, Target
 from hw.plan import Plan
 from hw.roll import rolled
 from hw.steps import ActLoad, Schedule, Step, WeightLoad
 
-__all__ = ["A_DRAM", "E_A", "S_DRAM", "ST_DRAM", "W_DRAM", "Emitter", "add"]
+__all__ = ["A_DRAM", "A_SRAM", "E_A", "K_DRAM", "S_DRAM", "ST_DRAM", "W_DRAM", "Emitter", "add"]
 
-# Address registers: of loads, of exec, of stores.
+# Address registers: of loads, of exec, of stores, of loads of activations to be kept.
 (W_DRAM, W_SRAM, S_DRAM, S_SRAM, A_DRAM, A_SRAM, E_W, E_S, E_A, E_OUT, ST_OUT, ST_DRAM,
- E_PSUM) = range(1, 14)
+ E_PSUM, K_DRAM, K_SRAM) = range(1, 16)
 
 
 def add(reg: int, value: int) -> list[Node]:
@@ -53,8 +53,18 @@ class Emitter:
         return [
             Instr.make("load", target=Target.ACTS, dram_reg=A_DRAM, sram_reg=A_SRAM, beats=beats,
                        broadcast=int(self.plan.row_mode), wait=1, signal=1),
-            *add(A_DRAM, load.step), *add(A_SRAM, beats),
+            *add(A_DRAM, load.step), *add(A_SRAM, beats - load.back * self.act_beats),
         ]
+
+    def load_kept(self, tiles: int) -> list[Node]:
+        """The activations to be kept of a block's ``tiles``; see :class:`hw.steps.Schedule`."""
+        if not tiles:
+            return []
+        beats = self.plan.act_words(self.plan.kept_tiles) * self.act_beats
+        body = (Instr.make("load", target=Target.ACTS, dram_reg=K_DRAM, sram_reg=K_SRAM,
+                           beats=beats),
+                *add(K_DRAM, self.schedule.tile_bytes), *add(K_SRAM, beats))
+        return [Loop(tiles, body), *add(K_SRAM, -tiles * beats)]
 
     # ---- one token tile -----------------------------------------------------------------
     def exec_instr(self, step: Step, done: int, k_tiles: int, *, tile: int = 0, psum: int = 0,
@@ -72,16 +82,12 @@ class Emitter:
         return Instr.make(
             "exec", w_addr=plan.weight_words(step.channels, done), w_addr_reg=E_W,
             s_addr=plan.scale_words(step.channels, done // plan.group_tiles), s_addr_reg=E_S,
-            a_addr=plan.act_words(done) + tile * self.act_step(step), a_addr_reg=E_A,
+            a_addr=plan.act_words(done) + tile * step.act_step, a_addr_reg=E_A,
             psum=psum, psum_reg=E_PSUM, out_reg=E_OUT, tiles=k_tiles, channels=step.channels,
             sigma0=int(spec.sigma), offset=int(spec.offset), **fields,
             group_tiles=min(plan.group_tiles, 4095), row_mode=int(plan.row_mode),
             first=int(first), final=int(final), wait_w=int(wait_w), wait_a=int(wait_a),
             wait_out=int(final), free_w=int(free_w), free_a=int(free_a), signal_out=int(final))
-
-    def act_step(self, step: Step) -> int:
-        """Activation buffer words from a token tile to the next."""
-        return self.plan.act_words(self.plan.k_tiles if self.plan.resident else step.k_tiles)
 
     def finish_tile(self, step: Step, rows: int, behind: ActLoad | None) -> list[Node]:
         """Store a finished tile, and load the activations that take its place."""
@@ -109,21 +115,27 @@ class Emitter:
             rows, ahead, behind, is_first, is_last = item
             return [
                 *self.load_acts(ahead),
-                self.exec_instr(step, 0, step.k_tiles, wait_w=is_first, wait_a=step.wait_a,
-                                free_w=is_last, free_a=step.free_a),
-                *add(E_A, self.act_step(step)), *add(E_PSUM, psums),
+                self.exec_instr(step, 0, step.k_tiles, wait_w=is_first and step.wait_w,
+                                wait_a=step.wait_a, free_w=is_last and step.free_w,
+                                free_a=step.free_a),
+                *add(E_A, step.act_step), *add(E_PSUM, psums),
                 *self.finish_tile(step, rows, behind),
             ]
 
         items = [(*parts, index == 0, index == last) for index, parts in enumerate(
             zip(step.rows, step.ahead, step.behind, strict=True))]
-        return (*(self.load_weights(step.next_weights) if step.next_weights else ()),
-                *rolled(items, emit), *add(E_PSUM, -len(items) * psums), *self.leave(step))
+        if not step.next_weights:
+            return (*rolled(items, emit), *add(E_PSUM, -len(items) * psums), *self.leave(step))
+        return (*rolled(items[:step.lead], emit), *self.load_kept(step.next_kept),
+                *self.load_weights(step.next_weights),
+                *rolled(items[step.lead:], emit), *add(E_PSUM, -len(items) * psums),
+                *self.leave(step))
 
     def leave(self, step: Step) -> list[Node]:
         """Addresses to the next step."""
         plan = self.plan
         return [*add(E_A, -step.act_back),
-                *add(E_W, plan.weight_words(step.channels, step.k_tiles)),
-                *add(E_S, plan.scale_words(step.channels, plan.chunk_groups(step.k_tiles))),
+                *add(E_W, plan.weight_words(step.channels, step.k_tiles) - step.weight_back),
+                *add(E_S, plan.scale_words(step.channels, plan.chunk_groups(step.k_tiles))
+                     - step.scale_back),
                 *add(ST_DRAM, step.out_step)]

@@ -5,17 +5,22 @@ from dataclasses import dataclass
 from functools import cache
 from weakref import WeakKeyDictionary
 
+from hw.candidates import candidates
 from hw.config import Machine
-from hw.emit import A_DRAM, S_DRAM, ST_DRAM, W_DRAM, Emitter, add
+from hw.emit import A_DRAM, A_SRAM, K_DRAM, S_DRAM, ST_DRAM, W_DRAM, Emitter, add
 from hw.isa import INSTRUCTION_BYTES, Instr, Node, ProgramError, Queue, Target, assemble, flatten
 from hw.opening import emit_opening
-from hw.plan import GemmSpec, Plan, PlanError, candidates
+from hw.plan import GemmSpec, Plan, PlanError
 from hw.roll import rolled
-from hw.steps import Schedule
+from hw.steps import Schedule, Step
 
-__all__ = ["Regions", "gemm_program", "plan_gemm", "program_bytes"]
+__all__ = ["Regions", "gemm_program", "plan_gemm", "program_bytes", "program_length",
+           "relaunch_program"]
 
 MOST_CREDITS = 200  # of the 255 tokens a queue counts
+
+# What tells blocks apart: the last step of the one before, whether it is the first, and its rows.
+Group = tuple[tuple[Step, ...], bool, tuple[int, ...]]
 
 # Instructions of the plans in use: planning emits them once to know their number.
 _emitted: WeakKeyDictionary[Plan, tuple[list[Node], list[Node]]] = WeakKeyDictionary()
@@ -32,14 +37,9 @@ class Regions:
 
 def _credits(plan: Plan, schedule: Schedule) -> list[Node]:
     """What the buffers hold, as free places."""
-    machine, loads = plan.machine, schedule.weights
-    words = max(plan.weight_words(load.channels, load.k_tiles) for load in loads)
-    scales = max(plan.scale_words(load.channels, load.groups) for load in loads)
-    acts = plan.act_words(plan.k_tiles if plan.resident else plan.chunk)
     outs = max(map(plan.out_words, plan.tiles))
-    places = {
-        Queue.W_FREE: min(machine.weight_depth // words, machine.scale_depth // scales),
-        Queue.A_FREE: machine.act_depth // acts, Queue.OUT_FREE: machine.out_depth // outs}
+    places = {Queue.W_FREE: schedule.weight_places(), Queue.A_FREE: schedule.act_places(),
+              Queue.OUT_FREE: plan.machine.out_depth // outs}
     return [Instr.make("credit", queue=queue, count=min(count, MOST_CREDITS))
             for queue, count in places.items()]
 
@@ -48,13 +48,50 @@ def _emit(plan: Plan) -> tuple[list[Node], list[Node]]:
     """What comes before the addresses of the regions, and after them."""
     schedule = Schedule(plan)
     emitter = Emitter(plan, schedule)
-    emit_step = cache(emitter.step)
-    behind = (*plan.blocks[1:], 0)
-    first, *rest = schedule.block(plan.blocks[0], behind[0], True)
-    blocks = rolled([*zip(plan.blocks, behind, strict=True)][1:], lambda block: rolled(
-        schedule.block(*block, False), emit_step))
-    return _credits(plan, schedule), [*emit_opening(emitter, first), *rolled(rest, emit_step),
-                                      *blocks, Instr.make("halt")]
+    tiles, behind = (*plan.blocks, 0)[:2]
+    first = schedule.block(tiles, behind, True)[0]
+    start = [*add(A_DRAM, schedule.act_starts[plan.kept] * plan.act_word_bytes),
+             *add(A_SRAM, schedule.act_place(plan.kept, tiles) * emitter.act_beats)
+             ] if plan.kept else []
+    return _credits(plan, schedule), [
+        *start, *emit_opening(emitter, first), *_rolled_blocks(emitter, False),
+        Instr.make("halt")]
+
+
+def _rolled_blocks(emitter: Emitter, loaded: bool) -> list[Node]:
+    """The steps of all blocks, but for the very first step unless all is ``loaded``. The last step
+    of a block counts with the block after: the last of all is the only one that loads nothing for
+    a next, and so is left over alone."""
+    blocks = emitter.plan.blocks
+    block, emit = cache(emitter.schedule.block), cache(emitter.step)
+    groups: list[Group] = []
+    steps: dict[Group, list[Step]] = {}
+    last: tuple[Step, ...] = ()
+    for index, sizes in enumerate(zip(blocks, (*blocks[1:], 0), strict=True)):
+        opens = not loaded and not index
+        found = block(*sizes, opens)[1 if opens else 0:]
+        # All steps but the last are the same for blocks of the same rows.
+        group = last, opens, found[0].rows if found else ()
+        groups.append(group)
+        steps.setdefault(group, [*last, *found[:-1]])
+        last = tuple(found[-1:])
+    return [*rolled(groups, lambda group: rolled(steps[group], emit)), *rolled(last, emit)]
+
+
+def relaunch_program(plan: Plan, regions: Regions) -> tuple[Node, ...]:
+    """The program of one more launch of a plan whose weights ``stay``, when the machine ran the
+    plan's own program, or this one, last: it loads activations alone."""
+    if not plan.stay:
+        raise ValueError("the weights of this plan do not stay in their buffer")
+    schedule = Schedule(plan)
+    emitter = Emitter(plan, schedule)
+    tiles = plan.blocks[0]
+    loads = [schedule.act_load(0, tile, tiles) for tile in range(tiles if plan.resident else 1)]
+    return (*_credits(plan, schedule)[1:],  # none for weights
+            *add(A_DRAM, regions.acts), *add(ST_DRAM, regions.outputs),
+            *rolled(loads, emitter.load_acts),
+            *_rolled_blocks(emitter, True),
+            Instr.make("halt"))
 
 
 def _load_table(plan: Plan) -> list[Node]:
@@ -74,6 +111,7 @@ def gemm_program(plan: Plan, regions: Regions) -> tuple[Node, ...]:
     before, after = found
     return (*before, *add(W_DRAM, regions.weights), *_load_table(plan),
             *add(S_DRAM, regions.scales), *add(A_DRAM, regions.acts),
+            *(add(K_DRAM, regions.acts) if plan.kept else ()),
             *add(ST_DRAM, regions.outputs), *after)
 
 
@@ -87,14 +125,19 @@ def program_bytes(nodes: Sequence[Node], machine: Machine) -> bytes:
     return data
 
 
+def program_length(plan: Plan) -> int:
+    """Instructions of the plan's program."""
+    anywhere = Regions(weights=4096, scales=4096, acts=4096, outputs=4096)
+    return sum(1 for _ in flatten(gemm_program(plan, anywhere)))
+
+
 def plan_gemm(machine: Machine, spec: GemmSpec) -> Plan:
     """The best plan whose program fits the program buffer. Deterministic.
 
     Raises :class:`PlanError` if none does."""
     shortest = 0
     for plan in candidates(machine, spec):
-        nowhere = Regions(weights=0, scales=0, acts=0, outputs=0)
-        length = sum(1 for _ in flatten(gemm_program(plan, nowhere))) + 4  # addresses of regions
+        length = program_length(plan)
         if length <= machine.program_depth:
             return plan
         shortest = min(shortest, length) or length

@@ -20,7 +20,8 @@ def opening_parts(plan: Plan, tiles: int) -> tuple[int, ...]:
     most = MOST_PARTS
     if tiles > 1:
         held = plan.act_words(plan.k_tiles if plan.resident else size)
-        most = min(most, machine.psum_depth // plan.tiles[0], machine.act_depth // held)
+        places = most if plan.kept else machine.act_depth // held
+        most = min(most, machine.psum_depth // plan.tiles[0], places)
     units = size // unit
     each = -(-units // max(1, min(units, most)))
     parts = units // each
@@ -46,13 +47,15 @@ def emit_opening(emitter: Emitter, step: Step) -> list[Node]:
     plan, tiles = emitter.plan, len(step.rows)
     parts = opening_parts(plan, tiles)
     starts = [sum(parts[:part]) for part in range(len(parts) + 1)]
-    acts = (emitter.schedule.act_load(0, 0, tiles), *step.ahead)  # and of the step after, at last
+    acts = (None if plan.kept else emitter.schedule.act_load(0, 0, tiles),
+            *step.ahead)  # and of the step after, at last
 
     def weights(part: int) -> list[Node]:
         load = weight_load(plan, step.channels, parts[part], starts[part + 1])
         return emitter.load_weights(load, wait=part == 0)
 
-    nodes = [*emitter.load_acts(acts[0]), *weights(0)]
+    nodes = [*emitter.load_kept(tiles if plan.kept else 0), *emitter.load_acts(acts[0]),
+             *weights(0)]
     for part, stage in enumerate(_jobs(starts, tiles)):
         is_last = part == len(parts) - 1
         if not is_last:
@@ -67,9 +70,10 @@ def emit_opening(emitter: Emitter, step: Step) -> list[Node]:
                 step, done, count, tile=tile,
                 psum=tile * step.channels if len(parts) > 1 or len(plan.chunks) > 1 else 0,
                 wait_w=tile == 0, wait_a=step.wait_a and done == 0,
-                free_w=is_last and index == len(stage) - 1, free_a=step.free_a and is_last))
+                free_w=step.free_w and is_last and index == len(stage) - 1,
+                free_a=step.free_a and is_last))
             if is_last:
                 nodes += emitter.finish_tile(step, step.rows[tile], step.behind[tile])
     if len(parts) > tiles:
         nodes += emitter.load_acts(acts[tiles])
-    return [*nodes, *add(E_A, tiles * emitter.act_step(step)), *emitter.leave(step)]
+    return [*nodes, *add(E_A, tiles * step.act_step), *emitter.leave(step)]

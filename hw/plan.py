@@ -1,6 +1,7 @@
 """How one GEMM is cut into tiles for a machine: sizes, loop order and buffer use."""
 
-from dataclasses import dataclass, replace
+from collections import Counter
+from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
@@ -8,7 +9,7 @@ from hw.config import Machine
 from hw.decode import TABLE_ROWS, row_bits
 from hw.isa import DIGITS
 
-__all__ = ["Digit", "GemmSpec", "Plan", "PlanError", "align", "candidates", "PAGE"]
+__all__ = ["PAGE", "Digit", "GemmSpec", "Plan", "PlanError", "align"]
 
 PAGE = 4096  # regions of a memory image start at multiples of this
 
@@ -83,7 +84,12 @@ class GemmSpec:
 class Plan:
     """Loop order: blocks of ``block`` token tiles; output tiles of ``channels`` per column; chunks
     of ``chunk`` K-tiles; token tiles of the block. Weights of one chunk serve the whole block.
-    Activations of a block stay in their buffer (``resident``) or come again for every chunk."""
+
+    resident : the activations of a block stay in their buffer for all its output tiles
+    kept : of activations that are not resident, chunks at the start that stay nevertheless; those
+        of the others come again for every output tile
+    stay : all weights stay in their buffer, for all blocks
+    """
     machine: Machine
     spec: GemmSpec
     row_mode: bool
@@ -91,6 +97,8 @@ class Plan:
     chunk: int
     block: int
     resident: bool
+    kept: int = 0
+    stay: bool = False
 
     # ---- K ------------------------------------------------------------------------------
     @cached_property
@@ -163,6 +171,23 @@ class Plan:
     def out_words(self, channels: int) -> int:
         return channels * self.machine.drain_slots
 
+    @cached_property
+    def kept_tiles(self) -> int:
+        """K-tiles whose activations stay for a block."""
+        return self.k_tiles if self.resident else self.kept * self.chunk
+
+    @cached_property
+    def loaded_weight_words(self) -> int:
+        """Weight words of all steps of a block."""
+        return sum(count * self.weight_words(nt, self.k_tiles)
+                   for nt, count in Counter(self.tiles).items())
+
+    @cached_property
+    def loaded_scale_words(self) -> int:
+        """Scale words of all steps of a block; parts of one group take its scales each."""
+        groups = sum(map(self.chunk_groups, self.chunks))
+        return self.scale_words(sum(self.tiles), groups)
+
     def chunk_groups(self, k_tiles: int) -> int:
         """Groups a chunk touches: whole groups, or one group in several chunks."""
         return max(1, k_tiles // self.group_tiles)
@@ -175,8 +200,7 @@ class Plan:
 
     @cached_property
     def weight_bytes(self) -> int:
-        return (sum(self.weight_words(nt, self.k_tiles) for nt in self.tiles)
-                * self.machine.weight_word_bits // 8)
+        return self.loaded_weight_words * self.machine.weight_word_bits // 8
 
     @property
     def table_bytes(self) -> int:
@@ -190,7 +214,7 @@ class Plan:
 
     @cached_property
     def scale_bytes(self) -> int:
-        return (sum(self.scale_words(nt, self.groups) for nt in self.tiles)
+        return (self.scale_words(sum(self.tiles), self.groups)
                 * self.machine.scale_word_bits // 8)
 
     @cached_property
@@ -209,11 +233,11 @@ class Plan:
     @cached_property
     def dram_bytes(self) -> int:
         """Bytes moved by the plan, program fetch left out."""
-        scales = sum(self.scale_words(nt, self.chunk_groups(kt))
-                     for nt in self.tiles for kt in self.chunks)
-        weights = self.weight_bytes + scales * self.machine.scale_word_bits // 8
-        acts = self.act_bytes * (1 if self.resident else len(self.tiles))
-        return self.table_bytes + weights * len(self.blocks) + acts + self.out_bytes
+        weights = self.weight_bytes + self.loaded_scale_words * self.machine.scale_word_bits // 8
+        again = 0 if self.resident else self.act_words(self.k_tiles - self.kept_tiles)
+        acts = self.act_bytes + again * (len(self.tiles) - 1) * self.m_tiles * self.act_word_bytes
+        return (self.table_bytes + weights * (1 if self.stay else len(self.blocks)) + acts
+                + self.out_bytes)
 
     def stream_slots(self, channels: int) -> int:
         """Slots of one K-tile."""
@@ -226,91 +250,9 @@ class Plan:
         """Cycles to fill the tables for one K-tile."""
         return self.machine.fill_entries * self.machine.table_steps
 
-    @cached_property
-    def rough_cycles(self) -> int:
-        """Estimate that ranks plans; the cycle model gives the true figure."""
-        machine = self.machine
-        turn = self.fill_cycles + machine.rows + 6
-        compute = 0
-        for nt in self.tiles:
-            slots = self.stream_slots(nt)
-            steady = slots + turn if machine.tl2 else max(slots, turn)
-            tile = self.k_tiles * steady + 5 * len(self.chunks)
-            tile += nt * self.subs * max(0, machine.drain_slots - max(
-                self.spec.digits[-1].slots, machine.scale_steps))
-            compute += tile * self.m_tiles
-        first = self.weight_words(self.tiles[0], self.chunks[0]) * machine.weight_word_bits // 8
-        last = self.tiles[-1] * self.tile_width * 4 * (1 if self.row_mode else machine.rows)
-        edges = (first + last) // machine.beat_bytes
-        tail = self.chunks[-1] * self.stream_slots(self.tiles[-1])
-        return max(compute + edges, (self.dram_bytes + last) // machine.beat_bytes + tail)
-
     def roofline(self, interval: int = 1) -> tuple[float, str]:
         """Cycles and bound (``compute`` or ``memory``): the larger of MACs / peak and compulsory
         bytes / bandwidth, for a memory of one beat every ``interval`` cycles."""
         compute = self.spec.macs / self.machine.macs_per_cycle(self.spec.slots)
         memory = self.compulsory_bytes / self.machine.beat_bytes * interval
         return max(compute, memory), "compute" if compute >= memory else "memory"
-
-
-def _chunk_limit(plan: Plan) -> int:
-    """Most K-tiles per chunk with two chunks in the buffers; 0 if none fit. Activations count
-    unless they are resident."""
-    machine = plan.machine
-    words = plan.weight_words(plan.channels, 1)
-    limit = machine.weight_depth // 2 // words
-    per_group = plan.scale_words(plan.channels, 1)
-    groups = machine.scale_depth // 2 // per_group
-    if not groups:
-        return 0
-    limit = min(limit, plan.k_tiles, groups * plan.group_tiles)
-    if not plan.resident:
-        limit = min(limit, machine.act_depth // 2 // plan.act_words(1))
-    if limit >= plan.group_tiles:
-        return limit // plan.group_tiles * plan.group_tiles
-    return next((d for d in range(limit, 0, -1) if plan.group_tiles % d == 0), 0)
-
-
-def _candidates(machine: Machine, spec: GemmSpec) -> list[Plan]:
-    row_mode = spec.m == 1 and machine.rows > 1
-    width = machine.cols * (machine.rows if row_mode else 1)
-    most = max(-(-spec.n // width), machine.min_channels)
-    sizes = {most} | {size for size in (4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128) if size < most}
-    plans = []
-    for channels in sizes:
-        if channels > min(255, machine.psum_depth):
-            continue
-        base = Plan(machine=machine, spec=spec, row_mode=row_mode, channels=channels, chunk=1,
-                    block=1, resident=True)
-        if base.out_words(channels) > machine.out_depth:
-            continue
-        for resident in (True, False):
-            base = replace(base, resident=resident, chunk=1)
-            if not (chunk := _chunk_limit(base)):
-                continue
-            base = replace(base, chunk=chunk)
-            psums = base.m_tiles if len(base.chunks) == 1 else machine.psum_depth // channels
-            held = machine.act_depth // base.act_words(base.k_tiles if resident else base.chunk)
-            block = min(psums, base.m_tiles, 255, held if resident else base.m_tiles)
-            if block < 1 or (not resident and held < 2):
-                continue
-            blocks = -(-base.m_tiles // block)
-            plans.append(replace(base, block=-(-base.m_tiles // blocks)))
-    return plans
-
-
-def candidates(machine: Machine, spec: GemmSpec) -> list[Plan]:
-    """Plans that fit the buffers, best first: fewest estimated cycles, then least traffic.
-
-    Raises :class:`PlanError` if there is none."""
-    plans = _candidates(machine, spec)
-    if not plans:
-        raise PlanError(
-            f"no tile of {spec.m}x{spec.k}x{spec.n} with {spec.slots} slices fits machine "
-            f"{machine.name}: weight_depth={machine.weight_depth}, scale_depth="
-            f"{machine.scale_depth}, out_depth={machine.out_depth}, psum_depth="
-            f"{machine.psum_depth}; raise them with --set")
-    if max(plan.out_bytes for plan in plans) >= 1 << 31:
-        raise PlanError(f"output of {spec.m}x{spec.n} exceeds the 2 GiB address range; "
-                        "map fewer tokens")
-    return sorted(plans, key=lambda p: (p.rough_cycles, p.dram_bytes, p.channels))

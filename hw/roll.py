@@ -7,7 +7,7 @@ from hw.isa import Loop, Node
 
 __all__ = ["rolled"]
 
-LONGEST_BODY = 64    # items in the body of a loop
+LONGEST_BODY = 128   # items in the body of a loop
 MOST_REPEATS = 65535  # what a loop counts to
 
 Item = TypeVar("Item", bound=Hashable)
@@ -37,6 +37,8 @@ def _repetition(keys: list[int], at: int) -> tuple[int, int]:
     """Length and number of the equal sequences that start at ``at``."""
     period, count = 1, 1
     for size in range(1, min(LONGEST_BODY, (len(keys) - at) // 2) + 1):
+        if keys[at + size] != keys[at]:
+            continue
         body, repeats = keys[at:at + size], 1
         while keys[at + repeats * size:at + (repeats + 1) * size] == body:
             repeats += 1

@@ -4,12 +4,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hw.candidates import candidates
 from hw.config import PRESETS, Machine
 from hw.isa import INSTRUCTION_BYTES, LOOP_DEPTH, Instr, Loop, ProgramError, disassemble, parse
 from hw.kernel import Regions, gemm_program, plan_gemm, program_bytes
 from hw.opening import opening_parts
 from hw.pack import shape_spec
-from hw.plan import GemmSpec, Plan, PlanError, candidates
+from hw.plan import GemmSpec, Plan, PlanError
 from hw.roll import LONGEST_BODY, MOST_REPEATS, rolled
 from models.formats import DATATYPES, Datatype
 
