@@ -19,7 +19,7 @@ _PER_CELL = {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6}   # LUT4s, on ECP5
 
 def _machines() -> Iterator[tuple[str, Machine]]:
     """Boards and machines: of every kind of element a few sizes."""
-    base = PRESETS["ulx3s-12f"]
+    base = PRESETS["ulx3s-12f"].replace(builders=4, act_depth=256)
     for name in ("ulx3s-12f", "ulx3s-85f"):
         yield "ulx3s-85f", PRESETS[name]
 

@@ -203,8 +203,8 @@ class Machine(Sizes):
             raise MachineError(f"machine description is not TOML: {error}") from None
 
 
-def _ulx3s(name: str, rows: int, cols: int, **sizes: Any) -> Machine:
-    return Machine(name=name, rows=rows, cols=cols, k_tile=64, builders=4, memory_bits=16,
+def _ulx3s(name: str, rows: int, cols: int, builders: int, **sizes: Any) -> Machine:
+    return Machine(name=name, rows=rows, cols=cols, k_tile=64, builders=builders, memory_bits=16,
                    fabric="ecp5", **sizes)
 
 
@@ -213,10 +213,11 @@ PRESETS: dict[str, Machine] = {preset.name: preset for preset in (
     Machine(name="icebreaker", rows=1, cols=1, k_tile=16, builders=1, table="mux", fabric="ice40",
             memory_bits=16, weight_depth=512, act_depth=256, scale_depth=256, psum_depth=64,
             out_depth=64, program_depth=256, queue_depth=1, outstanding=1),
-    _ulx3s("ulx3s-12f", 4, 4, weight_depth=512, act_depth=256, scale_depth=512, psum_depth=256,
+    # All 56 block RAMs of the chip: two builders, for words of activations are half as wide.
+    _ulx3s("ulx3s-12f", 4, 4, 2, weight_depth=512, act_depth=512, scale_depth=512, psum_depth=256,
            out_depth=256),
-    _ulx3s("ulx3s-85f", 8, 8, weight_depth=1024, act_depth=1024, scale_depth=1024, psum_depth=512,
-           out_depth=512),
+    _ulx3s("ulx3s-85f", 8, 8, 4, weight_depth=1024, act_depth=1024, scale_depth=1024,
+           psum_depth=512, out_depth=512),
 )}
 
 

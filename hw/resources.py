@@ -3,9 +3,9 @@
 LUTs and flip-flops are sums of a machine's features (elements, activations held, lanes filled, ...)
 with coefficients that are least squares over the syntheses in ``resources.json``, relative to each
 one's size and none negative. Multipliers are counted, and block RAMs are those that the buffers'
-widths and depths need. ``error`` is the worst that the model is off for a synthesis that was left
-out of the fit. Link, memory controller and clock of a board are part of all of them
-(``python -m fpga resources`` synthesizes them anew).
+widths and depths need. ``error`` is the worst that the model is off for a synthesis of such
+elements that was left out of the fit. Link, memory controller and clock of a board are part of all
+of them (``python -m fpga resources`` shows them).
 """
 
 import json
@@ -28,7 +28,8 @@ RECORD = Path(__file__).with_name("resources.json")
 SHAPES = {"ecp5": ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384)),
           "ice40": ((16, 256), (8, 512), (4, 1024), (2, 2048))}  # of a block RAM: bits, words
 MULTIPLIERS = {"ecp5": (1, 20), "ice40": (2, 17)}   # per element, for sums of so many bits
-FIXED_RAMS = {"ecp5": 3, "ice40": 2}    # of link and counters
+FIXED_RAMS = {"ecp5": 0, "ice40": 4}    # of link, counters, registers
+PROGRAM_BITS = 224      # of an instruction's 256; no field lies beyond
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,15 +81,16 @@ def kind(machine: Machine) -> str:
             "mac": f"mac {machine.lane_mult}"}[machine.pe]
 
 
-def features(machine: Machine, kinds: Sequence[str]) -> list[float]:
+def features(machine: Machine, kinds: Sequence[str], family: str) -> list[float]:
     """What LUTs and flip-flops are linear in, for a model of elements of these ``kinds``."""
     elements = machine.rows * machine.cols
     lanes = machine.cols * machine.k_tile * machine.decodes
     own = kind(machine)
     width = machine.value_bits if machine.pe == "mac" else 1
     filled = machine.rows * machine.builders * machine.act_bits
-    found: list[float] = [1, machine.cols, machine.rows, filled, machine.queue_depth > 1,
-                          machine.queue_depth, lanes, lanes * width]
+    found: list[float] = [1, machine.cols, machine.rows, filled, lanes, lanes * width]
+    if family == "ice40":   # elsewhere queues are in distributed RAM, 16 deep in any case
+        found += [machine.queue_depth > 1, machine.queue_depth]
     for name in kinds:
         mine = elements if name == own else 0
         found += [mine, mine * machine.k_tile * machine.act_bits * width]
@@ -96,24 +98,26 @@ def features(machine: Machine, kinds: Sequence[str]) -> list[float]:
     return [*found, serial]
 
 
-def blocks(family: str, depth: int, bits: int) -> int:
-    """Block RAMs of a memory of ``depth`` words."""
-    return min(-(-bits // width) * -(-depth // words) for width, words in SHAPES[family])
+def blocks(family: str, depth: int, bits: int, lane: int = 1) -> int:
+    """Block RAMs of a memory of ``depth`` words, of which ``lane`` bits at once are written."""
+    return min(-(-bits // max(width // lane * lane, min(width, lane))) * -(-depth // words)
+               for width, words in SHAPES[family])
 
 
 def counted(machine: Machine, family: str) -> tuple[int, int]:
     """Block RAMs and multipliers."""
-    elements = machine.rows * machine.cols
-    buffers: tuple[tuple[int, int, int], ...] = (
-        (machine.weight_depth, machine.weight_word_bits, 1),
-        (machine.act_depth, machine.act_word_bits, 1),
-        (machine.scale_depth, machine.scale_word_bits, 1), (machine.program_depth, 256, 1),
-        (machine.psum_depth, machine.psum_bits, elements),
-        (machine.out_depth, machine.out_word_bits, machine.rows))
+    elements, beat = machine.rows * machine.cols, machine.memory_bits
+    buffers: tuple[tuple[int, int, int, int], ...] = (
+        (machine.weight_depth, machine.weight_word_bits, beat, 1),
+        (machine.act_depth, machine.act_word_bits, beat, 1),
+        (machine.scale_depth, machine.scale_word_bits, beat, 1),
+        (machine.program_depth, PROGRAM_BITS, beat, 1),
+        (machine.psum_depth, machine.psum_bits, 1, elements),
+        (machine.out_depth, machine.out_word_bits, 1, machine.rows))
     if machine.decodes and family == "ice40":   # of other chips in distributed RAM
-        buffers += ((TABLE_ROWS, row_bits(machine), machine.cols),)
-    rams = FIXED_RAMS[family] + sum(count * blocks(family, depth, bits)
-                                    for depth, bits, count in buffers)
+        buffers += ((TABLE_ROWS, row_bits(machine), 1, machine.cols),)
+    rams = FIXED_RAMS[family] + sum(count * blocks(family, depth, bits, lane)
+                                    for depth, bits, lane, count in buffers)
     fewest, widest = MULTIPLIERS[family]
     per = (machine.dequant == "dsp") * (fewest + (machine.acc_bits > widest))
     if machine.pe == "mac" and machine.lane_mult == "dsp":
@@ -128,7 +132,8 @@ class Model:
         self.samples = samples
         self.machines = [Machine.from_dict(sample.machine) for sample in samples]
         self.kinds = sorted({kind(machine) for machine in self.machines})
-        self._matrix = np.array([features(machine, self.kinds) for machine in self.machines])
+        self._matrix = np.array([features(machine, self.kinds, sample.family)
+                                 for machine, sample in zip(self.machines, samples, strict=True)])
         self._luts, self._ff = (np.array([getattr(sample.use, name) for sample in samples], float)
                                 for name in ("luts", "ff"))
 
@@ -156,7 +161,7 @@ class Model:
         return found
 
     def use(self, machine: Machine, family: str) -> Use:
-        row = np.array(features(machine, self.kinds))
+        row = np.array(features(machine, self.kinds, family))
         rams, dsps = counted(machine, family)
         return Use(luts=round(row @ self.coefficients["luts"]),
                    ff=round(row @ self.coefficients["ff"]), rams=rams, dsps=dsps)
@@ -183,7 +188,8 @@ def estimate(family: str, machine: Machine) -> Estimate | None:
     known = next((sample.use for sample, other in zip(
         fitted.samples, fitted.machines, strict=True)
         if other.replace(name=machine.name) == machine), None)
-    error = max(abs(error) for error in fitted.errors() if error is not None)
+    error = max((abs(error) for other, error in zip(fitted.machines, fitted.errors(), strict=True)
+                 if error is not None and kind(other) == kind(machine)), default=1.0)
     return Estimate(use=known or fitted.use(machine, family), error=error,
                     measured=known is not None)
 
