@@ -16,8 +16,9 @@ from hw.candidates import all_plans, candidates, check_plan
 from hw.config import Machine
 from hw.kernel import plan_gemm, program_length
 from hw.plan import GemmSpec, Plan, PlanError
+from hw.rough import rough_cycles
 
-__all__ = ["Chosen", "choose_plan", "grid_of", "plan_fields", "read_plan", "transfers"]
+__all__ = ["Chosen", "choose_plan", "grid_of", "plan_fields", "read_plan"]
 
 MOST_TRIES = 40
 SECONDS = 20.0  # of the solver, per layer
@@ -30,32 +31,19 @@ class Chosen(NamedTuple):
     gap: float
 
 
-def transfers(plan: Plan) -> int:
-    """Loads and stores of the plan, as instructions."""
-    steps = len(plan.tiles) * len(plan.chunks)
-    weights = 2 * steps * (1 if plan.stay else len(plan.blocks))
-    acts = 1 if plan.resident else bool(plan.kept) + len(plan.tiles) * (
-        len(plan.chunks) - plan.kept)
-    return weights + plan.m_tiles * (acts + len(plan.tiles))
-
-
 def _program(plans: list[Plan], allowed: list[bool]) -> tuple[Model, list[int], list[int]]:
     """The integer program, its variables of choice and of chunks kept."""
     model, machine = Model(), plans[0].machine
     base = min(plan.compulsory_bytes for plan in plans)
-    bare = [replace(plan, kept=0) for plan in plans]
-    most = 1 + max(map(transfers, bare))
-    beat = machine.beat_bytes
-
-    def cost(plan: Plan) -> float:
-        return (plan.dram_bytes - base) / beat + transfers(plan) / (2 * most)
-
+    cycles = [rough_cycles(plan) for plan in plans]
     chosen, kept = [], []
-    for plan, none, good in zip(plans, bare, allowed, strict=True):
-        chosen.append(model.variable(cost(none), upper=int(good)))
-        gain = (cost(replace(plan, kept=2)) - cost(replace(plan, kept=1))) if plan.kept else 0
-        kept.append(model.variable(gain, upper=plan.kept))
-        if plan.kept:  # the first chunk kept costs one more load
+    for plan, taken, good in zip(plans, cycles, allowed, strict=True):
+        none, one = (replace(plan, kept=count).dram_bytes for count in (0, 1))
+        # In beats; cycles of all plans lie within half of one.
+        cost = (none - base) / machine.beat_bytes + taken / (2 * max(cycles))
+        chosen.append(model.variable(cost, upper=int(good)))
+        kept.append(model.variable((one - none) / machine.beat_bytes, upper=plan.kept))
+        if plan.kept:
             step = plan.block * plan.act_words(plan.chunk)
             model.row([(kept[-1], step), (chosen[-1], step - machine.act_depth)], -np.inf, 0)
             model.row([(kept[-1], 1), (chosen[-1], 2 - len(plan.chunks))], -np.inf, 0)
@@ -89,9 +77,9 @@ def _outputs(plan: Plan) -> int:
 
 
 def choose_plan(machine: Machine, spec: GemmSpec, seconds: float = SECONDS) -> Chosen:
-    """The plan that moves the fewest bytes and, of those, has the fewest transfers; never more
-    bytes than the fast choice. A plan whose program is too long is ruled out, and the rest solved
-    again. Raises :class:`PlanError` as :func:`hw.kernel.plan_gemm`."""
+    """The plan that moves the fewest bytes and, of those, the one with the fewest estimated
+    cycles; never more bytes than the fast choice. A plan whose program is too long is ruled out,
+    and the rest solved again. Raises :class:`PlanError` as :func:`hw.kernel.plan_gemm`."""
     fast = plan_gemm(machine, spec)
     plans = list(dict.fromkeys([*candidates(machine, spec), *all_plans(machine, spec, True)]))
     plans = [plan for plan in plans if plan.dram_bytes <= fast.dram_bytes]
@@ -105,7 +93,7 @@ def choose_plan(machine: Machine, spec: GemmSpec, seconds: float = SECONDS) -> C
         index = next(index for index, variable in enumerate(chosen) if values[variable])
         plan = replace(plans[index], kept=values[kept[index]])
         if program_length(plan) <= machine.program_depth:
-            return Chosen(min(plan, fast, key=lambda one: (one.dram_bytes, transfers(one))), gap)
+            return Chosen(min(plan, fast, key=lambda one: (one.dram_bytes, rough_cycles(one))), gap)
         allowed[index] = False
     return Chosen(fast, float("inf"))
 

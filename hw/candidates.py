@@ -8,14 +8,14 @@ from hw.plan import GemmSpec, Plan, PlanError
 from hw.roll import LONGEST_BODY
 from hw.rough import rough_cycles
 
-__all__ = ["all_plans", "candidates", "check_plan", "weights_fit"]
+__all__ = ["all_plans", "candidates", "check_plan", "plans_alike", "weights_fit"]
 
 MOST_CHANNELS = MOST_TOKEN_TILES = 255  # of a tile, of a block
 SIZES = (4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)  # channels per column
-SLACK = 200        # one part of so many
+SLACK = 200        # the part of all cycles that counts as nothing
 MOST_EVEN = 16     # equal output tiles to try
 FINER = 8          # times as many
-MOST_LOADS = 200  # that weights which stay may come in: credits
+MOST_LOADS = 200   # that weights which stay may come in: credits
 
 
 def _chunk_limit(plan: Plan) -> int:
@@ -101,25 +101,40 @@ def all_plans(machine: Machine, spec: GemmSpec, fine: bool = False) -> Iterator[
     width = machine.cols * (machine.rows if row_mode else 1)
     for channels in _channel_sizes(machine, width, spec.n,
                                    MOST_EVEN * (FINER if fine else 1)):
-        base = Plan(machine=machine, spec=spec, row_mode=row_mode, channels=channels, chunk=1,
-                    block=1, resident=True)
-        if base.out_words(channels) > machine.out_depth:
+        yield from _plans_of(Plan(machine=machine, spec=spec, row_mode=row_mode, chunk=1, block=1,
+                                  channels=channels, resident=True), fine)
+
+
+def _plans_of(base: Plan, fine: bool) -> Iterator[Plan]:
+    """Those with the channels of ``base``."""
+    if base.out_words(base.channels) > base.machine.out_depth:
+        return
+    for resident in (True, False):
+        base = replace(base, resident=resident, chunk=1)
+        if not (chunk := _chunk_limit(base)):
             continue
-        for resident in (True, False):
-            base = replace(base, resident=resident, chunk=1)
-            if not (chunk := _chunk_limit(base)):
-                continue
-            base = replace(base, chunk=chunk)
-            if not resident:
-                plans = _streamed(base, fine)
-            elif most := _block(base):
-                blocks = -(-base.m_tiles // most)
-                plans = iter([replace(base, block=-(-base.m_tiles // blocks))])
-            else:
-                continue
-            for plan in plans:
-                yield replace(plan, stay=True, kept=0) if (
-                    len(plan.blocks) > 1 and weights_fit(plan)) else plan
+        base = replace(base, chunk=chunk)
+        if not resident:
+            plans = _streamed(base, fine)
+        elif most := _block(base):
+            blocks = -(-base.m_tiles // most)
+            plans = iter([replace(base, block=-(-base.m_tiles // blocks))])
+        else:
+            continue
+        for plan in plans:
+            yield replace(plan, stay=True, kept=0) if (
+                len(plan.blocks) > 1 and weights_fit(plan)) else plan
+
+
+def plans_alike(plan: Plan, m: int) -> list[Plan]:
+    """Plans for ``m`` tokens that read the weights as ``plan`` stores them, best first. Weights lie
+    by output tile, so these have its channels per column; and its mode, as row mode deals rows out
+    to channels: one token then takes one row of the array, and waits for memory all the same."""
+    base = replace(plan, spec=replace(plan.spec, m=m), chunk=1, block=1, resident=True, kept=0,
+                   stay=False)
+    if plan.row_mode and m > 1:
+        raise PlanError("weights stored for one token do not serve several: plan for several")
+    return sorted(_plans_of(base, True), key=lambda one: (rough_cycles(one), one.dram_bytes))
 
 
 def check_plan(plan: Plan) -> None:

@@ -156,7 +156,7 @@ class Schedule:
             opens, ends = index == 0, index == count - 1
             final = start + load.k_tiles == plan.k_tiles
             following = self.weights[index + 1] if not ends else None
-            key = start, load, following, opens
+            key = start, load, following, opens, index + 2 == count  # ahead of the last
             if key in known:
                 steps.append(known[key])
                 continue

@@ -1,9 +1,11 @@
 from dataclasses import replace
+from itertools import permutations
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hw.candidates import all_plans, check_plan
 from hw.config import PRESETS, Machine
 from hw.isa import OPS, Loop, flatten, parse
 from hw.kernel import Regions, gemm_program, plan_gemm, program_bytes
@@ -164,6 +166,26 @@ def test_programs_stay_within_their_buffers(machine, spec):
         check_buffers(plan, order)
 
 
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), m=st.integers(9, 60), k=st.integers(200, 500), n=st.integers(40, 120),
+       depth=st.sampled_from([16, 32, 64]), weights=st.sampled_from([128, 512, 1024]))
+def test_activations_that_stay_are_there_in_time(data, m, k, n, depth, weights):
+    machine = SCARCE.replace(act_depth=depth, weight_depth=weights, scale_depth=1024)
+    spec = GemmSpec(m=m, k=k, n=n, digits=((0, 4),), sigma=True,
+                    group_size=data.draw(st.sampled_from([32, 64, 96])))
+    plans = [plan for plan in all_plans(machine, spec, True) if plan.kept or plan.stay]
+    if not plans:
+        return
+    plan = data.draw(st.sampled_from(plans))
+    if plan.kept:
+        plan = replace(plan, kept=data.draw(st.integers(1, plan.kept)))
+    check_plan(plan)
+    for order in permutations(("load", "exec", "store")):
+        check_buffers(plan, order)
+    bare = replace(plan, kept=0, stay=False)
+    assert plan.compulsory_bytes <= plan.dram_bytes < bare.dram_bytes
+
+
 @settings(max_examples=50, deadline=None)
 @given(machine=st.sampled_from(MACHINES), spec=specs(most=3000))
 def test_sizes_of_a_plan(machine, spec):
@@ -182,7 +204,10 @@ def test_sizes_of_a_plan(machine, spec):
     assert 2 * plan.scale_words(channels, plan.chunk_groups(chunk)) <= machine.scale_depth
     assert plan.out_words(channels) <= machine.out_depth
     assert channels <= min(255, machine.psum_depth)
+    check_plan(plan)
     held = plan.block * plan.act_words(plan.k_tiles) if plan.resident else 2 * plan.act_words(chunk)
+    if plan.kept:
+        held = plan.block * plan.act_words((plan.kept + 1) * plan.chunk)
     assert held <= machine.act_depth
     if len(plan.chunks) > 1:
         assert plan.block * channels <= machine.psum_depth

@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hw.candidates import all_plans, weights_fit
+from hw.candidates import all_plans, plans_alike, weights_fit
 from hw.isa import Instr, Loop, assemble
 from hw.kernel import gemm_program, program_length, relaunch_program
 from hw.pack import gemm_spec, pack_activations, pack_weights, unpack_outputs
+from hw.plan import PlanError
 from models.golden import mpgemm
 from sim.cycles import run_cycles
 from sim.fuzz import MACHINES
@@ -127,3 +128,24 @@ def test_only_weights_that_stay_are_launched_again():
     plan = next(all_plans(machine, gemm_spec(machine, 5, qm)))
     with pytest.raises(ValueError, match="do not stay"):
         relaunch_program(plan, regions_of(plan)[0])
+
+
+@pytest.mark.parametrize("name", ["wide", "serial-steps"])
+def test_one_token_with_the_weights_of_many(name):
+    machine = NAMED[name]
+    qm, a = case(machine, 9 * machine.rows, 11 * machine.k_tile, 70, 3)
+    plan = next(plan for plan in all_plans(machine, gemm_spec(machine, len(a), qm)) if plan.kept)
+    one = plans_alike(plan, 1)[0]
+    assert not one.row_mode and one.tiles == plan.tiles and one.spec.m == 1
+    assert pack_weights(one, qm).weights == pack_weights(plan, qm).weights
+    assert pack_weights(one, qm).scales == pack_weights(plan, qm).scales
+    check(one, qm, a[:1], MEMORIES[0])
+
+
+def test_row_mode_shares_no_weights():
+    machine = NAMED["wide"]
+    qm, _ = case(machine, 1, 64, 70, 3)
+    plan = next(all_plans(machine, gemm_spec(machine, 1, qm)))
+    assert plan.row_mode
+    with pytest.raises(PlanError, match="plan for several"):
+        plans_alike(plan, 8)
