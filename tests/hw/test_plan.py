@@ -225,6 +225,14 @@ def test_kept_activations_are_not_overwritten_by_the_next_block(m, chunk, kept, 
         check_buffers(plan, order)
 
 
+def test_blocks_of_one_token_tile():
+    spec = GemmSpec(m=3, k=129, n=125, digits=((0, 1),), sigma=False, group_size=129)
+    plan = Plan(machine=SCARCE, spec=spec, row_mode=False, channels=16, chunk=1, block=1,
+                resident=False)
+    assert len(plan.tiles) == len(plan.blocks) == 2 and len(plan.chunks) == 5
+    check_buffers(plan, ("load", "exec", "store"))
+
+
 @settings(max_examples=40, deadline=None)
 @given(data=st.data(), m=st.integers(9, 60), k=st.integers(200, 500), n=st.integers(40, 120),
        depth=st.sampled_from([16, 32, 64]), weights=st.sampled_from([128, 512, 1024]))
