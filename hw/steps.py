@@ -65,11 +65,13 @@ class Schedule:
 
     Activations that are kept without being all (``plan.kept``) lie at the start of their buffer;
     behind them is room for one other chunk of the block. They need no tokens, since loads come in
-    order. Those of the next block are loaded in a block's last step, after the weights of that
-    step, whose token says that the step ``w`` before it has ended, ``w`` being the chunks that the
-    weight buffer holds; and before the weights of the next block's first step, whose token says
-    that they are there. So ``w`` is at most the chunks that are not kept (``weight_places``); and
-    one more than those kept, as the other chunks' room may move when the last block is smaller."""
+    order. Those of the next block are loaded in a block's last step, after the other activations
+    of that step, whose tokens say that the step before it has ended, which reads none of the kept
+    either; and before the weights of the next block's first step, whose token says that they are
+    there. A smaller last chunk, or block, divides the room of the other chunk anew: the first
+    chunk of an output tile to come there must wait for the last of the tile before. It comes after
+    the weights of its step, whose token says that the step ``w`` before it has ended, ``w`` being
+    the chunks of weights held; so ``w`` is at most one more than the chunks kept."""
 
     def __init__(self, plan: Plan):
         self.plan = plan
@@ -96,7 +98,7 @@ class Schedule:
         if plan.stay:
             return len(loads)
         if plan.kept:
-            return min(places, len(plan.chunks) - plan.kept, plan.kept + 1)
+            return min(places, plan.kept + 1)
         return places
 
     def act_places(self) -> int:

@@ -1,3 +1,4 @@
+from bisect import bisect_right
 from dataclasses import replace
 from itertools import permutations
 
@@ -9,7 +10,7 @@ from hw.candidates import all_plans, check_plan
 from hw.config import PRESETS, Machine
 from hw.isa import OPS, Loop, flatten, parse
 from hw.kernel import Regions, gemm_program, plan_gemm, program_bytes
-from hw.plan import GemmSpec, PlanError
+from hw.plan import GemmSpec, Plan, PlanError
 
 SCARCE = Machine(name="scarce", rows=2, cols=4, k_tile=32, builders=2, memory_bits=64,
                  weight_depth=256, act_depth=16, scale_depth=64, psum_depth=16, out_depth=32,
@@ -99,9 +100,48 @@ def execute(nodes):
     return walk(nodes)
 
 
+class Sums:
+    """Which products are in the partial sums, told by where in memory the operands come from."""
+
+    def __init__(self, plan):
+        self.plan, self.psums, self.outputs = plan, {}, {}
+        self.starts = [0]   # weight words before each output tile
+        for channels in plan.tiles:
+            self.starts.append(self.starts[-1] + plan.weight_words(channels, plan.k_tiles))
+
+    def operands(self, weight_word, act_word):
+        """Token tile, output tile, and first K-tile, of which both must be."""
+        plan = self.plan
+        tile = bisect_right(self.starts, weight_word) - 1
+        of_weights, rest = divmod(weight_word - self.starts[tile],
+                                  plan.weight_words(plan.tiles[tile], 1))
+        tokens, word = divmod(act_word, plan.act_words(plan.k_tiles))
+        assert rest == 0 and word == plan.act_words(of_weights)
+        return tokens, tile, of_weights
+
+    def add(self, instr, weight_word, act_word):
+        tokens, tile, start = self.operands(weight_word, act_word)
+        assert instr["channels"] == self.plan.tiles[tile]
+        psum = instr["psum"] % self.plan.machine.psum_depth
+        if instr["first"]:
+            self.psums[psum] = (tokens, tile, [])
+        assert self.psums[psum][:2] == (tokens, tile)
+        self.psums[psum][2].extend(range(start, start + instr["tiles"]))
+        if instr["final"]:
+            assert sorted(self.psums[psum][2]) == list(range(self.plan.k_tiles))
+            self.outputs[instr["out"] % self.plan.machine.out_depth] = self.psums.pop(psum)[:2]
+
+    def store(self, instr):
+        plan = self.plan
+        tokens, tile = self.outputs.pop(instr["out"] % plan.machine.out_depth)
+        row = tokens * (1 if plan.row_mode else plan.machine.rows)
+        column = sum(plan.tiles[:tile]) * plan.tile_width
+        assert instr["dram"] == NOWHERE.outputs + 4 * (row * plan.n_padded + column)
+
+
 def check_buffers(plan, order):
     """Every word an engine reads was written for it, and nothing in use is overwritten."""
-    machine = plan.machine
+    machine, sums = plan.machine, Sums(plan)
     per_word = {0: machine.weight_word_bits // machine.memory_bits,
                 1: plan.act_word_bytes // machine.beat_bytes,
                 2: machine.scale_word_bits // machine.memory_bits}
@@ -122,6 +162,9 @@ def check_buffers(plan, order):
                 source[target][word] = first + i * per_word[target] * machine.beat_bytes
         elif instr.op == "exec":
             words = plan.weight_words(instr["channels"], instr["tiles"])
+            sums.add(instr, *(source[target][instr[name] % depth[target]] // (
+                per_word[target] * machine.beat_bytes) for target, name in (
+                    (0, "w_addr"), (1, "a_addr"))))
             for target, address, count in ((0, instr["w_addr"], words),
                                            (1, instr["a_addr"], plan.act_words(instr["tiles"]))):
                 places = [source[target][(address + i) % depth[target]] for i in range(count)]
@@ -141,6 +184,7 @@ def check_buffers(plan, order):
                     assert word not in held, "an output is overwritten before it is stored"
                     held.add(word)
         else:
+            sums.store(instr)
             words = -(-instr["beats"] * machine.memory_bits // machine.out_word_bits)
             for i in range(words):
                 held.remove((instr["out"] + i) % machine.out_depth)
@@ -166,7 +210,30 @@ def test_programs_stay_within_their_buffers(machine, spec):
         check_buffers(plan, order)
 
 
-@settings(max_examples=60, deadline=None)
+@pytest.mark.parametrize("m", [22, 24])
+@pytest.mark.parametrize("chunk, kept, k_tiles", [
+    (1, 1, 3), (1, 1, 6), (1, 2, 4), (1, 3, 5), (1, 3, 7), (2, 1, 5), (2, 1, 7)])
+def test_kept_activations_are_not_overwritten_by_the_next_block(m, chunk, kept, k_tiles):
+    """Weight buffers hold more chunks than there are steps, so that loads may run far ahead."""
+    machine = SCARCE.replace(act_depth=64, weight_depth=1024, scale_depth=1024)
+    spec = GemmSpec(m=m, k=32 * k_tiles, n=40, digits=((0, 4),), sigma=True, group_size=32)
+    plan = Plan(machine=machine, spec=spec, row_mode=False, channels=4, chunk=chunk,
+                block=4, resident=False, kept=kept)
+    check_plan(plan)
+    assert len(plan.tiles) == len(plan.blocks) == 3 and len(plan.chunks) - kept >= 2
+    for order in permutations(("load", "exec", "store")):
+        check_buffers(plan, order)
+
+
+def test_blocks_of_one_token_tile():
+    spec = GemmSpec(m=3, k=129, n=125, digits=((0, 1),), sigma=False, group_size=129)
+    plan = Plan(machine=SCARCE, spec=spec, row_mode=False, channels=16, chunk=1, block=1,
+                resident=False)
+    assert len(plan.tiles) == len(plan.blocks) == 2 and len(plan.chunks) == 5
+    check_buffers(plan, ("load", "exec", "store"))
+
+
+@settings(max_examples=40, deadline=None)
 @given(data=st.data(), m=st.integers(9, 60), k=st.integers(200, 500), n=st.integers(40, 120),
        depth=st.sampled_from([16, 32, 64]), weights=st.sampled_from([128, 512, 1024]))
 def test_activations_that_stay_are_there_in_time(data, m, k, n, depth, weights):
