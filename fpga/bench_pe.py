@@ -58,10 +58,12 @@ def _cases() -> Iterable[Case]:
         yield _case("mac 6 bit, DSP", pe="mac", value_bits=6, lane_mult="dsp", k_tile=k_tile)
     # UP5K has multipliers; an 18-bit one in HX8K's fabric is larger than the rest of an element.
     for device, dequant, label in (("up5k", "dsp", ""), ("hx8k", "serial", ", serial scale")):
-        small = {"k_tile": 16, "psum_depth": 128, "dequant": dequant}
-        yield _case(f"lut mux{label}", device, table="mux", **small)
-        yield _case(f"serial{label}", device, pe="serial", **small)
-        yield _case(f"mac 4 bit{label}", device, pe="mac", value_bits=4, **small)
+        for k_tile in (16, 64):
+            sizes = {"k_tile": k_tile, "psum_depth": 128, "dequant": dequant}
+            yield _case(f"lut mux{label}", device, table="mux", **sizes)
+            yield _case(f"serial{label}", device, pe="serial", **sizes)
+            if (device, k_tile) != ("up5k", 64):    # larger than the chip
+                yield _case(f"mac 4 bit{label}", device, pe="mac", value_bits=4, **sizes)
     for pe in ("serial", "mac"):
         yield Case(label=f"{pe} decoder", device="ecp5", decoder=True, fields=(
             ("builders", 4), ("cols", 1), ("k_tile", 16), ("pe", pe)))

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 import fpga
 from fpga.boards import board
 from fpga.build import build
@@ -33,3 +35,16 @@ def test_a_small_synthesis_for_the_large_chip_is_as_recorded():
                  if name == "ulx3s-85f" and machine.rows * machine.cols == 2)
     (found,) = measure(lambda text: None, MACHINES[index:index + 1])
     assert found == samples()[index]
+
+
+@pytest.mark.parametrize("path", sorted(RECORDS.glob("*.json")), ids=lambda path: path.stem)
+def test_records_are_of_the_machines_that_boards_have(path):
+    record, target = json.loads(path.read_text()), board(path.stem)
+    assert record["board"] == target.name and record["chip"] == target.chip
+    assert record["machine"] == target.preset().to_dict()
+    assert record["identity"] == f"{target.preset().identity():08x}"
+    assert record["met"] == (record["fmax_mhz"] >= record["clock_mhz"])
+    usage, said = record["usage"], record["predicted"]
+    assert usage["total"] <= target.size.luts and usage["ebr"] <= target.size.rams
+    assert said["luts"] == pytest.approx(usage["total"], rel=0.03)
+    assert (said["rams"], said["dsps"]) == (usage["ebr"], usage["dsp"])
