@@ -21,7 +21,8 @@ FIGURES = [  # machine, bits, generated token, compute only, OPT-1.3B, Llama-2-7
     (SERIAL, "4.0625", False, True, 220_487_680, 968_491_008),
 ]
 SMALL = {"model_type": "llama", "hidden_size": 8, "intermediate_size": 12, "num_hidden_layers": 2,
-         "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 10}
+         "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 10,
+         "max_position_embeddings": 512}
 
 
 @pytest.mark.parametrize("machine, bits, generate, compute_only, opt, llama", FIGURES)
@@ -120,7 +121,8 @@ def test_models_that_it_does_not_cover(model):
 
 
 @pytest.mark.parametrize("missing", ["hidden_size", "intermediate_size", "num_hidden_layers",
-                                     "num_attention_heads", "vocab_size"])
+                                     "num_attention_heads", "vocab_size",
+                                     "max_position_embeddings"])
 def test_a_configuration_that_lacks_a_field(command, tmp_path, missing):
     path = tmp_path / "config.json"
     path.write_text(json.dumps({key: value for key, value in SMALL.items() if key != missing}))
