@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load_file, save_file
 
 from compiler.checkpoint import Checkpoint
 from compiler.gguf_checkpoint import GgufCheckpoint
@@ -49,7 +49,7 @@ def write_host_files(checkpoint: Checkpoint | GgufCheckpoint, input_scales: Tens
     ``tokenizer.json`` where the checkpoint has none beside it, or in it, that is read."""
     tensors = {host.tensor: checkpoint.read(host.tensor) for host in checkpoint.host}
     tensors |= {scale_name(layer): scale for layer, scale in input_scales.items()}
-    (folder / TENSORS_FILE).write_bytes(save(tensors))
+    save_file(tensors, folder / TENSORS_FILE)
     text = json.dumps(_config(checkpoint), indent=1, sort_keys=True)
     (folder / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
     if (tokenizer := _tokenizer(checkpoint)) is not None:
