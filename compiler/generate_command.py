@@ -10,9 +10,10 @@ import typer
 from compiler.generate import generate
 from compiler.image import open_image
 from compiler.launches import Launches
-from compiler.run_command import Backend, Between, KeyGroup, Keys, functions_of, key_form, say
+from compiler.run_command import Backend, Between, KeyGroup, Keys, functions_of, key_form
 from compiler.show import terminal
 from compiler.show_launches import print_launches
+from hw.cli import say
 
 __all__ = ["generate_"]
 

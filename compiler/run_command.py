@@ -1,7 +1,6 @@
 """``run``: one layer, or a text through the whole model."""
 
 import json
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +15,7 @@ from compiler.key_form import FORMS, KeyForm
 from compiler.layer_inputs import prepared
 from compiler.show_launches import print_text_run
 from compiler.text_run import run_text
-from hw.cli import Pe
+from hw.cli import Pe, say
 from models import functions
 from models.functions import Functions
 from models.integer import INTEGER
@@ -63,10 +62,6 @@ def functions_of(name: str) -> Functions:
         raise typer.BadParameter(f"must be one of {', '.join(FUNCTIONS)}, not {name!r}",
                                  param_hint="--functions")
     return FUNCTIONS[name]
-
-
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 def _layer(image: Image, layer: str, backend: str, source: Path | None, pe: str | None,

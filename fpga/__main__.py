@@ -18,7 +18,7 @@ from fpga.peak import dsp_peak
 from fpga.sdram_bench import BURST
 from fpga.sdram_bench import bench as bench_sdram
 from fpga.synth import DEVICES
-from hw.cli import ELEMENTS, Pe, overrides, write_text
+from hw.cli import ELEMENTS, Pe, overrides, say, write_text
 from hw.config import PRESETS
 from hw.config import machine as machine_of
 
@@ -51,10 +51,6 @@ def _family(value: str | None) -> str | None:
 
 def _pe(value: str | None) -> str | None:
     return _known(ELEMENTS, value)
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 def _console() -> Console:
@@ -90,7 +86,7 @@ def bench_pe(
              and k_tile in (None, case.machine.k_tile)]
     if not cases:
         raise typer.BadParameter("no element is measured with these; leave one of them out")
-    found = record(bench(cases, seed=seed, say=_say))
+    found = record(bench(cases, seed=seed, say=say))
     if out is not None:
         write_text(out, json.dumps(found, indent=1) + "\n")
     if page_ is not None:
@@ -104,7 +100,7 @@ def bench_pe(
 @app.command("dsp-peak")
 def peak(seed: Seed = 1, out: Out = None, as_json: Json = False) -> None:
     """Ternary work of the whole array as a multiple of what the chip's DSP blocks do."""
-    found = dsp_peak(seed=seed, say=_say)
+    found = dsp_peak(seed=seed, say=say)
     if out is not None:
         write_text(out, json.dumps(found, indent=1) + "\n")
     if as_json:
@@ -126,7 +122,7 @@ def sdram(
     out: Out = None, as_json: Json = False,
 ) -> None:
     """The SDRAM controller against a checking model of the chip: efficiency and latency."""
-    found = bench_sdram(clock_mhz=clock_mhz, burst=burst, seed=seed, say=_say)
+    found = bench_sdram(clock_mhz=clock_mhz, burst=burst, seed=seed, say=say)
     if out is not None:
         write_text(out, json.dumps(found, indent=1) + "\n")
     if as_json:
@@ -158,7 +154,7 @@ def netlist(
     """Random programs on the netlist of the whole core: every bit and every counter must agree with
     the models. Exit status 1 if one does not."""
     config = machine_of(machine, overrides(settings), pe)
-    found = check_netlist(config, family_of(config, family), programs=programs, seed=seed, say=_say)
+    found = check_netlist(config, family_of(config, family), programs=programs, seed=seed, say=say)
     if as_json:
         print(json.dumps(found.to_dict()))
     else:

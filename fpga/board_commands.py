@@ -14,7 +14,7 @@ from fpga.boards import BOARDS, Board, BoardError, board
 from fpga.build import Built, build, write
 from fpga.program import program
 from fpga.resource_samples import measure, tools
-from hw.cli import Pe, overrides
+from hw.cli import Pe, overrides, say
 from hw.config import Machine
 from hw.config import machine as machine_of
 from hw.resources import estimate, record, shortage, table_of
@@ -23,10 +23,6 @@ __all__ = ["register"]
 
 BoardName = Annotated[str, typer.Option("--board", help=f"One of {', '.join(BOARDS)}.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 def _console() -> Console:
@@ -72,7 +68,7 @@ def resources(
     """The model of what machines take of a chip: the syntheses it is fitted to, and its error for
     each when that is left out of the fit."""
     if measure_:
-        print(json.dumps(record(list(measure(_say)), tools()), indent=1))
+        print(json.dumps(record(list(measure(say)), tools()), indent=1))
         return
     found = [row for family in ("ecp5", "ice40") for row in table_of(family)]
     if as_json:
@@ -107,10 +103,10 @@ def build_bitstream(
     config = machine_of(machine or target.machine, overrides(settings), pe)
     said = _takes(target, config)
     if said is None:
-        _say(f"no synthesis of such elements is on record for {target.family}: what it takes is "
+        say(f"no synthesis of such elements is on record for {target.family}: what it takes is "
              "not known")
     else:
-        _say(f"{config.name} takes {said['luts']:,} of {target.size.luts:,} LUTs, {said['rams']} "
+        say(f"{config.name} takes {said['luts']:,} of {target.size.luts:,} LUTs, {said['rams']} "
              f"of {target.size.rams} block RAMs, {said['dsps']} of {target.size.dsps} multipliers, "
              + ("by synthesis" if said["measured"] else
                 f"estimated within {said['error']:.0%}"))
@@ -118,7 +114,7 @@ def build_bitstream(
             raise BoardError(f"{config.name} does not fit {target.name}: it takes "
                              f"{', '.join(said['exceeded'])}; take a larger board, or --set fewer "
                              "rows, cols or k_tile, or smaller depths")
-    built = build(target, config, seed=seed, say=_say)
+    built = build(target, config, seed=seed, say=say)
     built.report["predicted"] = said
     folder = out or Path("build") / target.name
     write(built, folder)

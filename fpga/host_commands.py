@@ -32,7 +32,7 @@ from fpga.board_sim import DIVISOR, SimulatedBoard
 from fpga.boards import BOARDS, Board, board
 from fpga.host import BoardResult, Watch, by_engine, check_identity, run_layer
 from fpga.link.driver import Board as Link
-from hw.cli import overrides, write_text
+from hw.cli import overrides, say, write_text
 from hw.config import PRESETS, Machine, machine
 from models.fetch import model_path
 
@@ -42,10 +42,6 @@ BAUD = 3_000_000        # of most boards
 SIMULATION_TIMEOUT = 10.0
 LAYER = "encoder.layer.0.attention.self.query"
 Say = Callable[[str], None]
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 class _Shown(Watch):
@@ -71,7 +67,7 @@ class _Shown(Watch):
 
     def end(self, total: int, seconds: float) -> None:
         self.close()
-        _say(f"{self._what} {total:,} bytes: {seconds:.2f} s, {total / seconds:,.0f} bytes/s")
+        say(f"{self._what} {total:,} bytes: {seconds:.2f} s, {total / seconds:,.0f} bytes/s")
 
     def close(self) -> None:
         """Take the bar off the terminal."""
@@ -113,7 +109,7 @@ def _run(image: Image, op: LinearOp, where: Machine, a: NDArray[np.integer], *, 
         check_identity(info, where, port, of_image=not named)
         shown = _Shown()
         try:
-            return run_layer(link, info, image, op, where, a, port=port, watch=shown, say=_say)
+            return run_layer(link, info, image, op, where, a, port=port, watch=shown, say=say)
         finally:
             shown.close()
 
@@ -220,7 +216,7 @@ def board_sim(
         image = open_image(folder) if folder else _minilm(Path(scratch), where, tokens)
         op = image.layer(layer)
         a = _activations(image, op, where, None, seed)
-        with SimulatedBoard(target, where, divisor=divisor, say=_say) as simulated:
+        with SimulatedBoard(target, where, divisor=divisor, say=say) as simulated:
             started = time.perf_counter()
             result = _run(image, op, where, a, port=simulated.port, baud=BAUD,
                           timeout=SIMULATION_TIMEOUT, named=True)
@@ -241,7 +237,7 @@ def board_sim(
 
 def _serve(target: Board, where: Machine, divisor: int) -> None:
     """A simulated board for other programs."""
-    with SimulatedBoard(target, where, divisor=divisor, say=_say) as simulated:
+    with SimulatedBoard(target, where, divisor=divisor, say=say) as simulated:
         print(json.dumps({"port": simulated.port, "board": target.name, "machine": where.name,
                           "identity": where.identity()}), flush=True)
         try:

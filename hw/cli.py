@@ -2,6 +2,7 @@
 
 import errno
 import os
+import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Pe", "overrides", "write_text"]
+__all__ = ["Pe", "overrides", "say", "write_text"]
 
 ELEMENTS = ("lut", "serial", "mac")
 
@@ -34,6 +35,11 @@ def overrides(pairs: Iterable[str] | None) -> dict[str, str]:
             raise typer.BadParameter(f"takes KEY=VALUE, not {pair!r}", param_hint="--set")
         values[key.strip()] = value.strip()
     return values
+
+
+def say(text: str) -> None:
+    """A line of progress, on the error stream."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def write_text(path: Path, text: str) -> None:

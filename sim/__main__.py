@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from hw.cli import Pe, overrides
+from hw.cli import Pe, overrides, say
 from hw.config import ACT_BITS, PRESETS, Machine, MachineError
 from hw.config import machine as machine_of
 from hw.isa import ProgramError
@@ -85,10 +85,6 @@ def _machine(name: str, settings: list[str] | None, pe: str | None,
     return config if activations is None else config.replace(act_bits=ACTIVATIONS[activations])
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 @app.command()
 def verify(gemm: Gemm, weights: Weights = "int4", activations: Activations = None,
            group_size: GroupSize = 64, asymmetric: Asymmetric = False,
@@ -102,7 +98,7 @@ def verify(gemm: Gemm, weights: Weights = "int4", activations: Activations = Non
     case = Case(machine=_machine(machine, settings, pe, activations), m=m, k=k, n=n,
                 datatype=weights, group_size=group_size, asymmetric=asymmetric, seed=seed,
                 memory=Memory(latency=memory_latency, interval=memory_interval))
-    found = compare(case, _say)
+    found = compare(case, say)
     if as_json:
         print(json.dumps(found.to_dict()))
     else:
@@ -196,7 +192,7 @@ def fuzz(programs: Annotated[int, typer.Option(min=1, help="How many.")] = 330,
     """Random programs on machines of every kind with three memories: every bit and every counter
     must agree. Exit status 1 if one does not."""
     for config in MACHINES:
-        build(config, _say)
+        build(config, say)
     failures = []
     for number in range(seed, seed + programs):
         found = compare(random_case(number))
@@ -218,7 +214,7 @@ def fuzz(programs: Annotated[int, typer.Option(min=1, help="How many.")] = 330,
 def matrix(as_json: Json = False) -> None:
     """Every datatype on every machine with every group size, against both models; what does not
     run is refused with the reason. Exit status 1 if a bit or a counter differs."""
-    rows = check_matrix(say=_say)
+    rows = check_matrix(say=say)
     if as_json:
         print(json.dumps(rows))
     else:
@@ -250,7 +246,7 @@ def regress(waves: Annotated[bool, typer.Option("--waves", help="Keep FST files.
 def bench(out: Annotated[Path | None, typer.Option(help="JSON file to write.")] = None,
           as_json: Json = False) -> None:
     """Roofline efficiency, simulation and model speed."""
-    run_bench(out, as_json, _say)
+    run_bench(out, as_json, say)
 
 
 @app.command()
@@ -270,7 +266,7 @@ def formal(names: Annotated[list[str] | None, typer.Argument(
         for proof in chosen:
             print(f"{proof.name}: {proof.text}")
         return
-    found = prove_all(chosen, jobs=jobs, keep=keep, said=lambda one: _say(
+    found = prove_all(chosen, jobs=jobs, keep=keep, said=lambda one: say(
         f"{one.proof.name}: {'PASS' if one.passed else 'FAIL'} ({one.seconds:.1f} s)"))
     if as_json:
         print(json.dumps([one.to_dict() for one in found]))
