@@ -111,6 +111,8 @@ class GgufCheckpoint:
         if "token_embd.weight" not in names:
             raise CheckpointError(f"{self.path}: tensor 'token_embd.weight' is missing")
         config = {key: metadata.get(f"llama.{ours}") for key, ours in _KEYS.items()}
+        if (end := metadata.get("tokenizer.ggml.eos_token_id")) is not None:
+            config["eos_token_id"] = end
         return {**config, "architectures": ["LlamaForCausalLM"], "model_type": "llama",
                 "hidden_act": "silu", "vocab_size": self._file.shape("token_embd.weight")[0],
                 "tie_word_embeddings": "output.weight" not in names,

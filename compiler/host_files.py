@@ -26,13 +26,6 @@ Tensors = Mapping[str, np.ndarray]
 
 
 # ---- writing ------------------------------------------------------------------------------
-def _config(checkpoint: Checkpoint | GgufCheckpoint) -> dict[str, Any]:
-    if not isinstance(checkpoint, GgufCheckpoint):
-        return checkpoint.config
-    end = GgufModel(checkpoint.path).find("tokenizer.ggml.eos_token_id")
-    return checkpoint.config | ({} if end is None else {"eos_token_id": end})
-
-
 def _tokenizer(checkpoint: Checkpoint | GgufCheckpoint) -> bytes | None:
     if isinstance(checkpoint, GgufCheckpoint):
         try:
@@ -50,7 +43,7 @@ def write_host_files(checkpoint: Checkpoint | GgufCheckpoint, input_scales: Tens
     tensors = {host.tensor: checkpoint.read(host.tensor) for host in checkpoint.host}
     tensors |= {scale_name(layer): scale for layer, scale in input_scales.items()}
     save_file(tensors, folder / TENSORS_FILE)
-    text = json.dumps(_config(checkpoint), indent=1, sort_keys=True)
+    text = json.dumps(checkpoint.config, indent=1, sort_keys=True)
     (folder / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
     if (tokenizer := _tokenizer(checkpoint)) is not None:
         (folder / TOKENIZER_FILE).write_bytes(tokenizer)

@@ -104,12 +104,12 @@ def write_description(program: Program, folder: Path) -> None:
                   for name in (PROGRAM_FILE, WEIGHTS_FILE, *HOST_FILES)
                   if (folder / name).exists()},
     }
-    for name, content in ((MANIFEST_FILE, manifest), (REPORT_FILE, report(program))):
+    said = report(program)
+    for name, content in ((MANIFEST_FILE, manifest), (REPORT_FILE, said)):
         text = json.dumps(content, indent=1, sort_keys=True, allow_nan=False)
         (folder / name).write_text(text + "\n", encoding="utf-8")
     subject = f"{program.model.checkpoint} ({program.model.architecture})"
-    (folder / PAGE_FILE).write_text(report_page(report(program), program.machine, subject),
-                                    encoding="utf-8")
+    (folder / PAGE_FILE).write_text(report_page(said, program.machine, subject), encoding="utf-8")
 
 
 # ---- reading ------------------------------------------------------------------------------

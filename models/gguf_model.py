@@ -68,16 +68,9 @@ class GgufModel(Mapping[str, NDArray[np.float32]]):
 
     def field(self, name: str) -> Any:
         """The value of a metadata key. :class:`GgufError` if there is none."""
-        found = self.find(name)
-        if found is None:
-            raise GgufError(f"{self.path} has no metadata key {name}")
-        return found
-
-    def find(self, name: str) -> Any:
-        """The value of a metadata key, or None."""
         found = self._reader.get_field(name)
         if found is None:
-            return None
+            raise GgufError(f"{self.path} has no metadata key {name}")
         with _clear(f"metadata key {name} of {self.path} is damaged"):
             return found.contents()
 
