@@ -13,7 +13,6 @@ from compiler.key_form import KeyForm
 from compiler.launches import Launches, Product
 from compiler.layer_inputs import prepared
 from compiler.weights import ImageWeights
-from hw.pack import shape_spec
 from models.arithmetic import AttentionCache, FloatCache
 from models.golden import dequantize_output
 from models.quantize import quantize_activations
@@ -44,9 +43,9 @@ class Array:
         a, sx = quantize_activations(prepared(self.image.options, self.tensors, name, x),
                                      self.launches.machine.act_bits)
         y = qm(a)
-        spec = shape_spec(self.launches.machine, len(a), op.stored_k, op.n, op.chosen,
-                          op.group_size, op.asymmetric)
-        self.launches.launch(Product(operator=op.role, name=name, spec=spec, a=qm.by_column(a), y=y,
+        self.launches.launch(Product(operator=op.role, name=name,
+                                     spec=op.spec(self.launches.machine, len(a)),
+                                     a=qm.by_column(a), y=y,
                                      packed=lambda plan: self.weights.packed(op, plan)))
         return dequantize_output(y, qm, sx, bias(self.image, op)).astype(x.dtype)
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from compiler.key_form import KeyForm
 from compiler.launches import Launches, Product
-from hw.pack import pack_weights, shape_spec
+from hw.pack import pack_weights
 from models.matrix import QuantizedMatrix
 from models.quantize import quantize_activations, quantize_weights
 
@@ -83,10 +83,10 @@ class CodeCache:
         self._kept[layer] = added if kept is None else kept.then(added)
 
     def _launch(self, operator: str, layer: int, a: NDArray[np.integer], y: NDArray[np.int64],
-                group_size: int, matrix: Callable[[], QuantizedMatrix]) -> None:
+                matrix: Callable[[], QuantizedMatrix]) -> None:
         """``matrix`` is made only where the RTL needs it."""
         (m, k), n = a.shape, y.shape[1]
-        spec = shape_spec(self._launches.machine, m, k, n, self.form.datatype, group_size, False)
+        spec = self.form.spec(self._launches.machine, operator == VALUES, m, k, n)
         self._launches.launch(Product(
             operator=operator, name=f"{operator} of layer {layer}", spec=spec, a=a, y=y,
             packed=lambda plan: pack_weights(plan, matrix())))
@@ -96,15 +96,14 @@ class CodeCache:
         return heads.reshape(len(kept.keys), -1, heads.shape[2])
 
     def scores(self, layer: int, query: Floats) -> Floats:
-        kept, (tokens, heads, head) = self._of(layer), query.shape
+        kept, (tokens, heads, _) = self._of(layer), query.shape
         rows = self._rows(query.swapaxes(0, 1), kept)
         found = np.empty((*rows.shape[:2], kept.keys.shape[1]), dtype=query.dtype)
         for number, row in enumerate(rows):
             a, sx = quantize_activations(row, self._launches.machine.act_bits)
             y = (a.astype(np.float64) @ kept.keys[number].T).astype(np.int64)
             found[number] = np.multiply.outer(sx, kept.key_scale[number]) * y
-            self._launch(SCORES, layer, a, y, self.form.group(head),
-                         partial(self._key_matrix, kept, number))
+            self._launch(SCORES, layer, a, y, partial(self._key_matrix, kept, number))
         return found.reshape(heads, tokens, -1)
 
     def _key_matrix(self, kept: _Kept, number: int) -> QuantizedMatrix:
@@ -134,5 +133,5 @@ class CodeCache:
             a, sx = quantize_activations(row * (kept.value_scale[number] / top), bits)
             y = (a.astype(np.float64) @ kept.values[number]).astype(np.int64)
             found[number] = (sx * top)[:, None] * y
-            self._launch(VALUES, layer, a, y, total, partial(self._value_matrix, kept, number))
+            self._launch(VALUES, layer, a, y, partial(self._value_matrix, kept, number))
         return found.reshape(heads, tokens, -1).swapaxes(0, 1)

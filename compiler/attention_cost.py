@@ -6,11 +6,9 @@ from typing import Any
 from compiler.graph import AttentionOp
 from compiler.key_form import KeyForm
 from hw.config import Machine
-from hw.kernel import gemm_program, plan_gemm
-from hw.pack import shape_spec
+from hw.kernel import plan_gemm
 from hw.plan import Plan, PlanError
-from sim.cycles import run_cycles
-from sim.gemm import regions_of
+from sim.estimate import plan_cycles
 from sim.memory import Memory
 
 __all__ = ["attention_totals"]
@@ -22,11 +20,9 @@ def _plan(machine: Machine, op: AttentionOp, form: KeyForm) -> Plan:
     """Raises ``ValueError`` for a product that the array does not run."""
     if op.values:
         form.weight_bits(op.k, machine.act_bits)
-        group = op.k
     else:
         form.scale_bits(op.k, machine.act_bits)
-        group = form.group(op.k)
-    return plan_gemm(machine, shape_spec(machine, op.m, op.k, op.n, form.datatype, group, False))
+    return plan_gemm(machine, form.spec(machine, op.values, op.m, op.k, op.n))
 
 
 def attention_totals(machine: Machine, found: Iterable[AttentionOp], memory: Memory,
@@ -57,5 +53,4 @@ def _cost(machine: Machine, op: AttentionOp, memory: Memory, form: KeyForm
         plan = _plan(machine, op, form)
     except (ValueError, PlanError) as error:
         return str(error)
-    program = gemm_program(plan, regions_of(plan)[0])
-    return plan, run_cycles(machine, program, memory).counters["run"]
+    return plan, plan_cycles(plan, memory).counters["run"]

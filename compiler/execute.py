@@ -16,14 +16,15 @@ from compiler.passes.session import PROGRAM_FILE, WEIGHTS_FILE
 from compiler.unpack import unpack_weights
 from hw.config import Machine
 from hw.isa import parse
-from hw.kernel import gemm_program, plan_gemm
+from hw.kernel import plan_gemm
 from hw.pack import PackedWeights, by_column, gemm_spec, pack_activations, unpack_outputs
 from hw.plan import PlanError
 from models.golden import mpgemm
 from models.matrix import QuantizedMatrix
 from models.quantize import quantize_activations
 from sim.cycles import CycleResult, run_cycles
-from sim.gemm import regions_of, simulate_gemm
+from sim.estimate import plan_cycles
+from sim.gemm import simulate_gemm
 from sim.memory import Memory
 from sim.verilated import RunResult, SimulationError, run
 
@@ -179,7 +180,7 @@ def _repacked(machine: Machine, qm: QuantizedMatrix, memory: Memory, op: LinearO
               a: NDArray[np.integer], say: Callable[[str], None]) -> Result:
     if backend == "cycles":
         plan = plan_gemm(machine, gemm_spec(machine, op.m, qm))
-        model = run_cycles(machine, gemm_program(plan, regions_of(plan)[0]), memory)
+        model = plan_cycles(plan, memory)
         return Result(layer=op.name, backend=backend, cycles=model.counters["run"],
                       engines={name: {"model": counters}
                                for name, counters in model.engines.items()})

@@ -39,15 +39,9 @@ class Generated:
         return len(later) * mhz * 1e6 / sum(later) if later else None
 
     def to_dict(self, launches: Launches, mhz: float) -> dict[str, Any]:
-        backend = launches.backend
-        found = {**vars(self), "backend": backend,
-                 "totals": launches.totals.to_dict(backend),
-                 "operators": {name: part.to_dict(backend)
-                               for name, part in launches.by_operator.items()}}
-        if backend != "golden":
+        found = {**vars(self), **launches.to_dict()}
+        if launches.backend != "golden":
             found |= {"mhz": mhz, "tokens_per_second": self.tokens_per_second(mhz)}
-        if backend == "rtl":
-            found["first_difference"] = launches.first_difference
         return found
 
 

@@ -13,7 +13,8 @@ import networkx as nx
 
 from compiler.memory import MemoryMap, Place
 from hw.config import Machine
-from hw.plan import Plan
+from hw.pack import shape_spec
+from hw.plan import GemmSpec, Plan
 from models.formats import Datatype, Mixture
 from models.quantize import Scheme
 from sim.memory import Memory
@@ -136,6 +137,12 @@ class LinearOp:
     @property
     def macs(self) -> int:
         return self.m * self.k * self.n
+
+    def spec(self, machine: Machine, m: int | None = None) -> GemmSpec:
+        """The layer's GEMM, for ``m`` tokens if that is given. Raises :class:`PlanError` for a
+        datatype that the machine does not run."""
+        return shape_spec(machine, self.m if m is None else m, self.stored_k, self.n, self.chosen,
+                          self.group_size, self.asymmetric)
 
     @property
     def stored_k(self) -> int:

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+from hw.config import Machine
+from hw.pack import shape_spec
+from hw.plan import GemmSpec
 from models.datatype import Datatype
 from models.formats import DATATYPES
 from models.golden import ACCUMULATOR_MAX
@@ -36,6 +39,10 @@ class KeyForm:
         if size is None:
             size = 0 if self.name == "int8" else 32
         return min(size or head, head)
+
+    def spec(self, machine: Machine, values: bool, m: int, k: int, n: int) -> GemmSpec:
+        """The GEMM of ``m`` rows with keys [n, k], or with ``values`` [n, k] of ``k`` tokens."""
+        return shape_spec(machine, m, k, n, self.datatype, k if values else self.group(k), False)
 
     def scale_bits(self, head: int, act_bits: int) -> int:
         """Most mantissa bits, up to 8, with which no score exceeds an accumulator. ``ValueError``

@@ -140,6 +140,14 @@ class Launches:
         total = self.totals
         return not total.wrong_bits and not total.wrong_counters
 
+    def to_dict(self) -> dict[str, Any]:
+        """Totals, by operator too; on the RTL the first launch that differed, if any did."""
+        found = {"backend": self.backend, "totals": self.totals.to_dict(self.backend),
+                 "operators": {name: part.to_dict(self.backend)
+                               for name, part in self.by_operator.items()}}
+        return found | ({"first_difference": self.first_difference}
+                        if self.backend == "rtl" else {})
+
     def launch(self, product: Product) -> None:
         """Count ``product``, and run it if that is asked for. Raises :class:`PlanError` for one
         that does not fit the machine, and what an earlier RTL run raised."""

@@ -17,21 +17,14 @@ from compiler.shapes import shapes_program
 from compiler.tilings import SECONDS, choose_plan, grid_of
 from hw.cli import Pe, overrides
 from hw.config import PRESETS, Machine, machine
-from hw.kernel import gemm_program
 from hw.plan import Plan
 from models.families import EXAMPLES, read_config
-from sim.cycles import run_cycles
-from sim.gemm import regions_of
+from sim.estimate import plan_cycles
 from sim.memory import Memory
 
 __all__ = ["compare_schedules", "schedule_command"]
 
 MOST_STEPS = 64  # of a layer whose replacement is solved step by step
-
-
-def _cycles(plan: Plan, memory: Memory) -> int:
-    return run_cycles(plan.machine, gemm_program(plan, regions_of(plan)[0]),
-                      memory).counters["run"]
 
 
 def _free_bytes(plan: Plan, seconds: float) -> int | None:
@@ -64,7 +57,8 @@ def compare_schedules(ops: Iterable[LinearOp], where: Machine, memory: Memory,
             "compulsory_bytes": min(fast.compulsory_bytes, best.plan.compulsory_bytes),
             "heuristic_bytes": fast.dram_bytes, "ilp_bytes": best.plan.dram_bytes,
             "free_bytes": _free_bytes(best.plan, seconds),
-            "heuristic_cycles": _cycles(fast, memory), "ilp_cycles": _cycles(best.plan, memory),
+            "heuristic_cycles": plan_cycles(fast, memory).counters["run"],
+            "ilp_cycles": plan_cycles(best.plan, memory).counters["run"],
             "gap": best.gap if best.gap < float("inf") else None,
         }
     return list(rows.values())

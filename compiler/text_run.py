@@ -41,14 +41,10 @@ class TextRun:
     def to_dict(self) -> dict[str, Any]:
         launches = self.launches
         found: dict[str, Any] = {
-            "text": self.text, "tokens": self.tokens, "backend": launches.backend,
-            "cosine": self.cosine, "reference": self.reference, "seconds": self.seconds,
-            "totals": launches.totals.to_dict(launches.backend),
-            "operators": {name: part.to_dict(launches.backend)
-                          for name, part in launches.by_operator.items()}}
+            "text": self.text, "tokens": self.tokens, "cosine": self.cosine,
+            "reference": self.reference, "seconds": self.seconds, **launches.to_dict()}
         if launches.backend == "rtl":
-            found |= {"simulator_seconds": launches.seconds,
-                      "first_difference": launches.first_difference}
+            found["simulator_seconds"] = launches.seconds
         key = "embedding" if self.is_embedding else "logits"
         return found | {key: [float(value) for value in self.output]}
 

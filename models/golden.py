@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from models.matrix import QuantizedMatrix
+from models.matrix import QuantizedMatrix, gather
 
 _FLOAT64_EXACT = 1 << 53
 ACCUMULATOR_MAX = (1 << 31) - 1   # accumulators are int32
@@ -122,9 +122,7 @@ class PreparedMatrix:
 
     def by_column(self, a: NDArray[Any]) -> NDArray[Any]:
         """``a`` [M, k_logical] in the order of the stored columns."""
-        if self.columns is None:
-            return a
-        return np.where(self.columns >= 0, a[:, self.columns], a.dtype.type(0))
+        return a if self.columns is None else gather(a, self.columns)
 
 
 def dequantize_output(y: ArrayLike, qm: QuantizedMatrix | PreparedMatrix, sx: ArrayLike,

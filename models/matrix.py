@@ -33,6 +33,11 @@ _PER_CHANNEL = ("codes", "scale_mantissa", "scale_shift", "channel_scale", "offs
                 "offset_shift", "select", "plane_shift")
 
 
+def gather(a: NDArray[Any], features: NDArray[np.integer]) -> NDArray[Any]:
+    """``a`` [M, k_logical] by column, [M, K]: the feature of each column, zero for -1."""
+    return np.where(features >= 0, a[:, features], a.dtype.type(0))
+
+
 def row_blocks(rows: int, width: int) -> Iterator[slice]:
     """``rows`` of ``width`` weights in blocks of about :data:`PART` weights."""
     step = max(1, PART // max(width, 1))
@@ -267,7 +272,7 @@ class QuantizedMatrix:
         """``a`` [M, k_logical] by column, [M, K]: zero where a column is padding."""
         if a.ndim != 2 or a.shape[1] != self.k_logical:
             raise ValueError(f"activations must be [M, {self.k_logical}], not {a.shape}")
-        return np.where(self.features >= 0, a[:, self.features], a.dtype.type(0))
+        return gather(a, self.features)
 
     def sqnr_db(self, original: ArrayLike | Callable[[slice], NDArray[Any]]) -> float:
         """Signal to quantization noise in dB against ``original`` [N, k_logical], which may be a

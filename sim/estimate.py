@@ -5,12 +5,18 @@ from typing import Any
 from hw.config import Machine
 from hw.kernel import gemm_program, plan_gemm
 from hw.pack import shape_spec
-from hw.plan import GemmSpec
-from sim.cycles import run_cycles
+from hw.plan import GemmSpec, Plan
+from sim.cycles import CycleResult, run_cycles
 from sim.gemm import regions_of
 from sim.memory import Memory
 
-__all__ = ["estimate_gemm", "shape_spec"]
+__all__ = ["estimate_gemm", "plan_cycles", "shape_spec"]
+
+
+def plan_cycles(plan: Plan, memory: Memory) -> CycleResult:
+    """What the cycle model says of a plan's program, alone in memory as :mod:`sim.gemm` lays it
+    out."""
+    return run_cycles(plan.machine, gemm_program(plan, regions_of(plan)[0]), memory)
 
 
 def estimate_gemm(machine: Machine, spec: GemmSpec, memory: Memory) -> dict[str, Any]:
@@ -18,7 +24,7 @@ def estimate_gemm(machine: Machine, spec: GemmSpec, memory: Memory) -> dict[str,
 
     Raises :class:`hw.plan.PlanError` if the GEMM does not fit the machine."""
     plan = plan_gemm(machine, spec)
-    counters = run_cycles(machine, gemm_program(plan, regions_of(plan)[0]), memory)
+    counters = plan_cycles(plan, memory)
     cycles = counters.counters["run"]
     roofline, bound = plan.roofline(memory.interval)
     return {

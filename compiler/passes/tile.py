@@ -9,7 +9,6 @@ from compiler.passes.session import Progress
 from compiler.tilings import choose_plan, read_plan
 from hw.config import Machine
 from hw.kernel import plan_gemm
-from hw.pack import shape_spec
 from hw.plan import Plan, PlanError
 
 HEURISTIC, ILP = SCHEDULES = ("heuristic", "ilp")
@@ -20,8 +19,7 @@ def plan_layer(machine: Machine, op: LinearOp, schedule: str = HEURISTIC,
     """The plan of a layer whose datatype is chosen; that of ``fields`` where they were chosen
     before. Raises :class:`PlanError` with its name."""
     try:
-        spec = shape_spec(machine, op.m, op.stored_k, op.n, op.chosen, op.group_size,
-                          op.asymmetric)
+        spec = op.spec(machine)
         if schedule == HEURISTIC:
             return plan_gemm(machine, spec)
         return choose_plan(machine, spec).plan if fields is None else read_plan(machine, spec,
