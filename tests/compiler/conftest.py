@@ -6,6 +6,7 @@ from compiler.graph import Options
 from compiler.mapping import map_checkpoint
 from hw.config import PRESETS
 from tests.compiler.tiny import bert_tensors, call, write_checkpoint
+from tests.compiler.whole import CONFIGS, write_tokenizer
 
 
 @pytest.fixture
@@ -25,3 +26,24 @@ def mapped(checkpoint, tmp_path_factory):
     out = tmp_path_factory.mktemp("mapped") / "bert"
     map_checkpoint(checkpoint, out, PRESETS["tiny"], Options(tokens=5, group_size=16))
     return out
+
+
+@pytest.fixture(scope="session")
+def checkpoints(tmp_path_factory):
+    found = {}
+    for name, (config, tensors) in CONFIGS.items():
+        folder = tmp_path_factory.mktemp(name)
+        found[name] = write_checkpoint(folder, tensors(), config)
+        write_tokenizer(folder)
+    return found
+
+
+@pytest.fixture(scope="session")
+def images(checkpoints, tmp_path_factory):
+    """By name; read only. The Llama is mapped for one token."""
+    found = {}
+    for name, checkpoint in checkpoints.items():
+        found[name] = tmp_path_factory.mktemp("images") / name
+        map_checkpoint(checkpoint, found[name], PRESETS["tiny"],
+                       Options(tokens=1 if name == "llama" else 5, group_size=8))
+    return found

@@ -10,22 +10,21 @@ from compiler.mapping import map_checkpoint
 from hw.config import PRESETS
 from models.hadamard import rotate
 from models.quantize import quantize_activations
-from tests.compiler.test_whole_model import TEXT, call, checkpoints, images  # noqa: F401
 from tests.compiler.tiny import bert_tensors
+from tests.compiler.whole import TEXT, call
 
 NAME = "encoder.layer.0.output.dense"     # 24 inputs, for which there is a matrix: 12 times 2
 
 
 @pytest.fixture(scope="module")
-def rotated(checkpoints, tmp_path_factory):  # noqa: F811
+def rotated(checkpoints, tmp_path_factory):
     out = tmp_path_factory.mktemp("rotated") / "bert"
     map_checkpoint(checkpoints["bert"], out, PRESETS["tiny"],
                    Options(tokens=5, group_size=8, weights="int8", rotate=True))
     return out
 
 
-def test_rotation_changes_weights_and_not_the_model(command, checkpoints, rotated,  # noqa: F811
-                                                    tmp_path):
+def test_rotation_changes_weights_and_not_the_model(command, checkpoints, rotated, tmp_path):
     image = open_image(rotated)
     assert image.options.rotate
     weight = bert_tensors()[f"{NAME}.weight"]
@@ -50,7 +49,7 @@ def test_a_rotated_model_on_the_rtl(command, rotated):
 
 
 @pytest.mark.parametrize("name", ["bert", "llama"])
-def test_functions_in_integers_come_close(command, images, name):  # noqa: F811
+def test_functions_in_integers_come_close(command, images, name):
     exact = call(command, "run", images[name], "--text", TEXT)
     found = call(command, "run", images[name], "--text", TEXT, "--functions", "integer")
     key = "embedding" if name == "bert" else "logits"
@@ -59,6 +58,6 @@ def test_functions_in_integers_come_close(command, images, name):  # noqa: F811
     assert a @ b / np.sqrt((a @ a) * (b @ b)) > 0.999
 
 
-def test_wrong_options(command, images, tmp_path):  # noqa: F811
+def test_wrong_options(command, images, tmp_path):
     code, _, err = command("run", images["bert"], "--text", TEXT, "--functions", "fixed")
     assert code == 2 and "float, integer" in err.replace("\n", " ")

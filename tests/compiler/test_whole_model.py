@@ -6,7 +6,6 @@ import json
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
-from tokenizers import Tokenizer, models, pre_tokenizers
 
 import compiler.launches
 from compiler.graph import Options
@@ -17,45 +16,10 @@ from models.bert import forward, make_quantized_linear, sentence_embedding
 from models.families import transformer
 from models.network import Network
 from models.quantize import quantize, quantize_activations
-from tests.compiler.tiny import BERT, LLAMA, bert_tensors, llama_tensors, write_checkpoint
+from tests.compiler.tiny import BERT, LLAMA, bert_tensors, llama_tensors
+from tests.compiler.whole import CONFIGS, TEXT, WORDS, call
 
-WORDS = ["[UNK]", "a", "b", "c", "d", "e", "f", "g", "h", "i", "."]
-TEXT = "a b c a ."
 OPTIONS = Options(tokens=5, group_size=8)
-CONFIGS = {"bert": (BERT, bert_tensors), "llama": (LLAMA | {"eos_token_id": 10}, llama_tensors)}
-
-
-def write_tokenizer(folder):
-    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, "[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.save(str(folder / "tokenizer.json"))
-
-
-@pytest.fixture(scope="module")
-def checkpoints(tmp_path_factory):
-    found = {}
-    for name, (config, tensors) in CONFIGS.items():
-        folder = tmp_path_factory.mktemp(name)
-        found[name] = write_checkpoint(folder, tensors(), config)
-        write_tokenizer(folder)
-    return found
-
-
-@pytest.fixture(scope="module")
-def images(checkpoints, tmp_path_factory):
-    """By name; read only. The Llama is mapped for one token."""
-    found = {}
-    for name, checkpoint in checkpoints.items():
-        found[name] = tmp_path_factory.mktemp("images") / name
-        map_checkpoint(checkpoint, found[name], PRESETS["tiny"],
-                       Options(tokens=1 if name == "llama" else 5, group_size=8))
-    return found
-
-
-def call(command, *arguments):
-    code, out, err = command(*arguments, "--json")
-    assert code == 0, err
-    return json.loads(out)
 
 
 # ---- files for the host -------------------------------------------------------------------
