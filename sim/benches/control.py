@@ -70,7 +70,7 @@ async def program_length(dut) -> None:
         await bench.start(instructions(gemm))  # too late: an error stays until a reset
         await bench.stopped(LENGTH)
         await bench.reset()
-    filler = Instr.make("add", reg=15, value=1).encode()
+    filler = Instr.make("add", reg=1, value=0).encode()  # the program uses every register
     bench.place(gemm)
     code = filler * (depth - instructions(gemm)) + gemm.where.code
     bench.ram.write(0, code)
