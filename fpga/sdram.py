@@ -38,7 +38,7 @@ class SdramController(wiring.Component):
     row of the next is opened if it lies in another bank. Beats beyond 32 MiB are answered with
     DECERR. A write is answered once its last beat is on its way.
 
-    Latency of a read in an open row: ``6 + read_delay`` cycles from ``arvalid`` to ``rvalid``.
+    Latency of a read in an open row: ``7 + read_delay`` cycles from ``arvalid`` to ``rvalid``.
 
     Parameters
     ----------
@@ -150,7 +150,11 @@ class SdramController(wiring.Component):
             m.d.sync += [current.ready.eq(0), following.ready.eq(0)]
 
     def _rows(self, m, move, column_end):
-        """Open the rows of the two bursts; start and refresh the chip."""
+        """Open the rows of the two bursts; start and refresh the chip.
+
+        Whether a command may be given is seen one cycle before it is, so that no beat waits for
+        the answer; what is true then stays true: only this machine starts the waits, and while a
+        row is prepared no burst starts to use another of its bank."""
         cycles, current, following = self.cycles, self._current, self._next
         place, order = self._prepared, Cat(self.ras_n, self.cas_n, self.we_n)
         m.submodules.rows = rows = Memory(shape=13, depth=4, init=[])
@@ -165,21 +169,25 @@ class SdramController(wiring.Component):
         m.d.sync += ticks.eq(Mux(tick, cycles.interval - 1, ticks - 1))
 
         rest = Signal(range(max(cycles.rp, cycles.rcd, cycles.rfc, cycles.mrd)))
-        active = Signal(range(cycles.ras))
+        active = Signal(range(max(cycles.ras - 1, 2)))
         m.d.sync += [rest.eq(rest - (rest != 0)), active.eq(active - (active != 0))]
         rested, kept = rest == 0, active == 0
         write = move & current.write
-        wrote, ended = Signal(cycles.wr - 1), Signal(cycles.wr - 1)
+        wrote, ended = (Signal(max(cycles.wr - 2, 0)) for _ in range(2))
         m.d.sync += [wrote.eq(Cat(write, wrote)),
                      ended.eq(Cat(write & (current.last | column_end), ended))]
 
         in_use = current.ready & (current.place.bank == place.bank)
-        hit = error | (open_banks.bit_select(place.bank, 1) & (row_read.data == place.row))
+        is_open, hit = Signal(), Signal()
+        m.d.sync += [
+            is_open.eq(open_banks.bit_select(place.bank, 1)),
+            hit.eq(error | (open_banks.bit_select(place.bank, 1) & (row_read.data == place.row))),
+        ]
 
         def issue(command, address, wait):
             m.d.comb += self._order.eq(1)
             m.d.sync += [order.eq(command), self.a.eq(address), self.ba.eq(place.bank),
-                         rest.eq(wait - 1)]
+                         rest.eq(max(wait - 2, 0))]
 
         with m.FSM():
             with m.State("POWER-UP"):
@@ -200,25 +208,33 @@ class SdramController(wiring.Component):
                                                   & ~(move & current.last))
                     m.next = "COMPARE"
             with m.State("COMPARE"):
+                m.next = "DECIDE"
+            with m.State("DECIDE"):
                 m.d.comb += [self._opened.eq(hit), self._missed.eq(~hit)]
                 m.next = "PRECHARGE"
-                with m.If(~open_banks.bit_select(place.bank, 1)):
+                with m.If(~is_open):
                     m.next = "ACTIVATE"
+                    with m.If(rested):
+                        m.next = "ACTIVATE NOW"
                 with m.If(hit):
                     m.next = "LOOK"
             with m.State("PRECHARGE"):
                 with m.If(due):
                     m.next = "CLOSE"
                 with m.Elif(kept & ~in_use & (ended == 0)):
-                    issue(PRECHARGE, 0, cycles.rp)
-                    m.next = "ACTIVATE"
+                    m.next = "PRECHARGE NOW"
+            with m.State("PRECHARGE NOW"):
+                issue(PRECHARGE, 0, cycles.rp)
+                m.next = "ACTIVATE"
             with m.State("ACTIVATE"):
                 with m.If(rested):
-                    issue(ACTIVATE, place.row, max(cycles.rcd - 1, 1))
-                    m.d.comb += row_write.en.eq(1)
-                    m.d.sync += [open_banks.bit_select(place.bank, 1).eq(1),
-                                 active.eq(cycles.ras - 1)]
-                    m.next = "OPENING"
+                    m.next = "ACTIVATE NOW"
+            with m.State("ACTIVATE NOW"):
+                issue(ACTIVATE, place.row, cycles.rcd)
+                m.d.comb += row_write.en.eq(1)
+                m.d.sync += [open_banks.bit_select(place.bank, 1).eq(1),
+                             active.eq(max(cycles.ras - 2, 0))]
+                m.next = "OPENING"
             with m.State("OPENING"):
                 with m.If(rested):
                     m.d.comb += self._opened.eq(1)
@@ -226,22 +242,29 @@ class SdramController(wiring.Component):
             with m.State("CLOSE"):
                 m.d.comb += self._pause.eq(1)
                 with m.If(rested & kept & (wrote == 0)):
-                    issue(PRECHARGE, ALL_BANKS, cycles.rp)
-                    m.d.comb += self._closed.eq(1)
-                    m.d.sync += open_banks.eq(0)
-                    m.next = "REFRESH"
+                    m.next = "CLOSE NOW"
+            with m.State("CLOSE NOW"):
+                issue(PRECHARGE, ALL_BANKS, cycles.rp)
+                m.d.comb += self._closed.eq(1)
+                m.d.sync += open_banks.eq(0)
+                m.next = "REFRESH"
             with m.State("REFRESH"):
                 with m.If(rested):
-                    issue(REFRESH, 0, cycles.rfc)
-                    m.d.sync += [due.eq(0), steps.eq(steps - 1)]
-                    with m.If(~self._starting):
-                        m.next = "LOOK"
-                    with m.Elif(steps == 0):
-                        m.next = "MODE"
+                    m.next = "REFRESH NOW"
+            with m.State("REFRESH NOW"):
+                issue(REFRESH, 0, cycles.rfc)
+                m.d.sync += [due.eq(0), steps.eq(steps - 1)]
+                m.next = "REFRESH"
+                with m.If(~self._starting):
+                    m.next = "LOOK"
+                with m.Elif(steps == 0):
+                    m.next = "MODE"
             with m.State("MODE"):
                 with m.If(rested):
-                    issue(MODE, cycles.cas << 4, cycles.mrd)    # bursts of one beat
-                    m.d.sync += [self.ba.eq(0), self._starting.eq(0)]
-                    m.next = "LOOK"
+                    m.next = "MODE NOW"
+            with m.State("MODE NOW"):
+                issue(MODE, cycles.cas << 4, cycles.mrd)    # bursts of one beat
+                m.d.sync += [self.ba.eq(0), self._starting.eq(0)]
+                m.next = "LOOK"
         with m.If(tick & ~self._starting):
             m.d.sync += due.eq(1)

@@ -39,7 +39,8 @@ class Top(Elaboratable):
             self._ice40_clock(m, platform)
             memory = OnChipMemory(board.memory_bytes, "ice40")
         m.submodules.system = system = System(self._machine, memory, link,
-                                              wraps=board.family == "ice40")
+                                              wraps=board.family == "ice40",
+                                              sliced=board.family == "ecp5")
         if board.family == "ecp5":
             self._sdram(m, platform.request("sdram", dir={name: "-" for name in (
                 "clk", "clk_en", "cs", "we", "ras", "cas", "ba", "a", "dq", "dqm")}), memory)

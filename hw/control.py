@@ -75,8 +75,8 @@ class Control(wiring.Component):
             self.awready.eq(write), self.wready.eq(write),
             address.eq(self.awaddr), value.eq(self.wdata),
             self.program.eq(program), self.length.eq(length),
-            self.stop.eq((error != 0) | resetting),
         ]
+        m.d.sync += self.stop.eq(((error != 0) | resetting) & ~self.clear)
         with m.If(self.bready):
             m.d.sync += self.bvalid.eq(0)
         bad_length = (length == 0) | (length > config.program_depth)
@@ -99,19 +99,21 @@ class Control(wiring.Component):
                             m.d.comb += self.start.eq(1)
                             m.d.sync += busy.eq(1)
 
-        with m.If(busy & (error == 0)):
-            m.d.comb += counters.events.eq(Cat(1, self.running, self.events))
+        m.d.sync += counters.events.eq(
+            Mux(busy & (error == 0), Cat(1, self.running, self.events), 0))
         with m.If(self.done):
             m.d.sync += [busy.eq(0), done.eq(1)]
-        for code, event in ((1, self.error_unknown), (2, self.error_read),
-                            (3, self.error_write)):
+        errors = Signal(3)
+        m.d.sync += errors.eq(Cat(self.error_unknown, self.error_read, self.error_write))
+        for code, event in enumerate(errors, 1):
             with m.If(event & (error == 0)):
                 m.d.sync += error.eq(code)
         with m.If((error != 0) & self.quiet):
             m.d.sync += busy.eq(0)
-        with m.If(resetting & self.quiet):
-            m.d.comb += self.clear.eq(1)
-            m.d.sync += [resetting.eq(0), busy.eq(0), done.eq(0), error.eq(0)]
+        # From a register, since it reaches every register of the core; until then all is stopped.
+        m.d.sync += self.clear.eq(resetting & self.stop & self.quiet & ~self.clear)
+        with m.If(self.clear):
+            m.d.sync += [resetting.eq(0), busy.eq(0), done.eq(0), error.eq(0), errors.eq(0)]
 
         status = Cat(busy, done, (error != 0) & ~busy, Const(0, 5), error)
         self._read(m, counters, {

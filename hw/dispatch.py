@@ -1,7 +1,7 @@
 """Dispatcher: fetches a program, runs its loops and address registers, feeds the engines."""
 
 from amaranth import *
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.axi import instruction_layout
@@ -38,8 +38,8 @@ class Dispatcher(wiring.Component):
     queue is full. After ``halt`` the dispatcher waits for ``engines_idle`` and raises ``done``.
 
     One adder serves all addresses: the instruction's address slots turn round once, and each
-    passes the adder with its register. Loops' counts and starts lie behind the registers in one
-    memory.
+    passes the adder with its register. A register is looked up, and an instruction kept, before it
+    is known which it is: the program buffer is slow.
 
     Members
     -------
@@ -85,11 +85,14 @@ class Dispatcher(wiring.Component):
 
         pc = Signal(range(config.program_depth))
         word = Signal(INSTRUCTION_BITS)
-        left = Signal(range(8))     # addresses to come
+        fresh = Signal()            # its addresses, if it has any, are to come
+        left = Signal(range(8))     # of them
+        kind = Signal(data.StructLayout({name: 1 for name in (*OPS, "unknown", "addressed")}))
         m.d.comb += read.addr.eq(pc)
         fetching, turning = Signal(), Signal()
         self._instructions(m, word, fetching)
-        level, state, total, store = self._registers(m, word, read.data, turning)
+        total, store = self._registers(m, word, read.data, turning)
+        level, state, loop = self._loops(m)
 
         with m.FSM() as fsm:
             with m.State("IDLE"):
@@ -107,27 +110,32 @@ class Dispatcher(wiring.Component):
                 with m.If(~self.stop):
                     m.next = "DECODE"
             with m.State("DECODE"):
-                m.d.sync += word.eq(read.data)
+                m.d.sync += [word.eq(read.data), fresh.eq(1)]
+                self._classify(m, read.data[:OPCODE_BITS], kind)
                 m.next = "ISSUE"
-                with m.Switch(read.data[:OPCODE_BITS]):
+            with m.State("ISSUE"):
+                m.d.sync += fresh.eq(0)
+                with m.If(fresh & kind.addressed):
+                    m.d.comb += turning.eq(1)
                     for name in ENGINES:
-                        with m.Case(OPS[name].code):
-                            m.d.sync += left.eq(len(OPS[name].addresses))
-                            m.next = "ADDRESS"
+                        with m.If(kind[name]):
+                            m.d.sync += left.eq(len(OPS[name].addresses) - 1)
+                    m.next = "ADDRESS"
+                with m.Else():
+                    self._issue(m, pc, word, kind, level, state, loop, store)
             with m.State("ADDRESS"):
                 m.d.comb += turning.eq(1)
-                self._turn(m, word, total)
                 m.d.sync += left.eq(left - 1)
                 with m.If(left == 1):
                     m.next = "ISSUE"
-            with m.State("ISSUE"):
-                self._issue(m, pc, word, level, state, total, store)
             with m.State("DRAIN"):
                 with m.If(self.engines_idle):
                     m.d.comb += self.done.eq(1)
                     m.next = "IDLE"
             with m.State("STUCK"):
                 pass  # after an unknown opcode, until reset
+        with m.If(turning):
+            self._turn(m, word, kind, total)
         m.d.comb += self.running.eq(~(fsm.ongoing("IDLE") | fsm.ongoing("FETCH")
                                       | fsm.ongoing("FETCHING") | fsm.ongoing("STUCK")))
         return m
@@ -146,43 +154,55 @@ class Dispatcher(wiring.Component):
                 m.d.comb += getattr(self, name)[field.name].eq(value)
 
     def _registers(self, m, word, raw, turning):
-        """Address registers and, behind them, a word {start, count} per open loop. Returns the
-        number of open loops, what was read, the sum of the first address slot and its register,
-        and the write port."""
-        m.submodules.registers = memory = block_ram(32, 2 * REGISTERS)
+        """Address registers. Returns the sum of the first address slot and its register, and the
+        enable of a write of that sum into the register."""
+        m.submodules.registers = memory = block_ram(32, REGISTERS)
         write, read = memory.write_port(), memory.read_port()
         written = Signal(REGISTERS)     # since the start; others are zero, and so is register 0
-        level = Signal(range(LOOP_DEPTH + 1))
-        known, total = Signal(), Signal(32)
-        number, address = Signal(REGISTER_BITS), Signal(REGISTER_BITS + 1)
-        ends = raw[:OPCODE_BITS] == OPS["end"].code
-        m.d.sync += known.eq(written.bit_select(address[:REGISTER_BITS], 1))
+        total, number = Signal(32), Signal(REGISTER_BITS)
         m.d.comb += [
-            number.eq(word[OPCODE_BITS:]), read.addr.eq(address),
-            address.eq(Mux(turning, word[OPCODE_BITS + REGISTER_BITS:][:REGISTER_BITS], Mux(
-                ends, REGISTERS | (level - 1)[:REGISTER_BITS], raw[OPCODE_BITS:][:REGISTER_BITS]))),
-            total.eq(word[FIELDS_AT:FIELDS_AT + 32] + Mux(known, read.data, 0)),
+            number.eq(word[OPCODE_BITS:]),
+            read.addr.eq(Mux(turning, word[OPCODE_BITS + REGISTER_BITS:],
+                             raw[OPCODE_BITS:])[:REGISTER_BITS]),
+            total.eq(word[FIELDS_AT:FIELDS_AT + 32]
+                     + Mux(written.bit_select(number, 1), read.data, 0)),
             write.addr.eq(number), write.data.eq(total),
         ]
         with m.If(self.start):
             m.d.sync += written.eq(0)
-        with m.Elif(write.en & ~write.addr[-1] & (number != 0)):
+        with m.Elif(write.en & (number != 0)):
             m.d.sync += written.bit_select(number, 1).eq(1)
-        return level, read.data, total, write
+        return total, write.en
+
+    def _loops(self, m):
+        """A word {start, count} per open loop. Returns their number, the innermost one's word, and
+        the write port."""
+        m.submodules.loops = memory = block_ram(32, LOOP_DEPTH)
+        level = Signal(range(LOOP_DEPTH + 1))
+        read = memory.read_port()
+        m.d.comb += read.addr.eq(level - 1)
+        return level, read.data, memory.write_port()
 
     @staticmethod
-    def _turn(m, word, total):
+    def _classify(m, opcode, kind):
+        m.d.sync += [kind[name].eq(opcode == op.code) for name, op in OPS.items()]
+        m.d.sync += [
+            kind.unknown.eq(~Cat(opcode == op.code for op in OPS.values()).any()),
+            kind.addressed.eq(Cat(opcode == OPS[name].code for name in ENGINES).any()),
+        ]
+
+    @staticmethod
+    def _turn(m, word, kind, total):
         """The next register number and the next address slot come first; the sum goes last."""
         m.d.sync += word[OPCODE_BITS:FIELDS_AT - REGISTER_BITS].eq(
             word[OPCODE_BITS + REGISTER_BITS:FIELDS_AT])
-        with m.Switch(word[:OPCODE_BITS]):
-            for name in ENGINES:
-                bits, count = OPS[name].slot_bits, len(OPS[name].addresses)
-                slots = word[FIELDS_AT:FIELDS_AT + bits * count]
-                with m.Case(OPS[name].code):
-                    m.d.sync += slots.eq(Cat(slots[bits:], total[:bits]))
+        for name in ENGINES:
+            bits, count = OPS[name].slot_bits, len(OPS[name].addresses)
+            slots = word[FIELDS_AT:FIELDS_AT + bits * count]
+            with m.If(kind[name]):
+                m.d.sync += slots.eq(Cat(slots[bits:], total[:bits]))
 
-    def _issue(self, m, pc, word, level, state, total, store):
+    def _issue(self, m, pc, word, kind, level, state, loop, store):
         def part(op, name):
             at, bits = OPS[op].layout[name]
             return word[at:at + bits]
@@ -193,46 +213,37 @@ class Dispatcher(wiring.Component):
             m.d.sync += pc.eq(pc + 1 if to is None else to)
             m.next = "READ"
 
-        with m.Switch(word[:OPCODE_BITS]):
-            with m.Case(OPS["halt"].code):
-                m.d.sync += level.eq(0)
-                m.next = "DRAIN"
-            with m.Case(OPS["loop"].code):
-                m.d.comb += [store.en.eq(1), store.addr.eq(REGISTERS | level),
-                             store.data.eq(Cat(part("loop", "count"), (pc + 1)[:len(pc)]))]
-                m.d.sync += level.eq(level + 1)
+        with m.If(kind.halt):
+            m.d.sync += level.eq(0)
+            m.next = "DRAIN"
+        with m.If(kind.loop):
+            m.d.comb += [loop.en.eq(1), loop.addr.eq(level),
+                         loop.data.eq(Cat(part("loop", "count"), (pc + 1)[:len(pc)]))]
+            m.d.sync += level.eq(level + 1)
+            advance()
+        with m.If(kind.end):
+            with m.If(count == 1):
+                m.d.sync += level.eq(level - 1)
                 advance()
-            with m.Case(OPS["end"].code):
-                with m.If(count == 1):
-                    m.d.sync += level.eq(level - 1)
+            with m.Else():
+                m.d.comb += [loop.en.eq(1), loop.addr.eq(level - 1),
+                             loop.data.eq(Cat((count - 1)[:16], start))]
+                advance(start)
+        with m.If(kind.add):
+            m.d.comb += store.eq(1)
+            advance()
+        with m.If(kind.credit):
+            m.d.comb += [self.credit_valid.eq(1),
+                         self.credit_queue.eq(part("credit", "queue")),
+                         self.credit_count.eq(part("credit", "count"))]
+            advance()
+        beyond = kind.load & (part("load", "target") > self._last_target)
+        for name in ENGINES:
+            valid, ready = getattr(self, f"{name}_valid"), getattr(self, f"{name}_ready")
+            with m.If(kind[name] & ~self.stop & ~beyond):
+                m.d.comb += valid.eq(1)
+                with m.If(ready):
                     advance()
-                with m.Else():
-                    m.d.comb += [store.en.eq(1),
-                                 store.addr.eq(REGISTERS | (level - 1)[:REGISTER_BITS]),
-                                 store.data.eq(Cat((count - 1)[:16], start))]
-                    advance(start)
-            with m.Case(OPS["add"].code):
-                m.d.comb += store.en.eq(1)
-                advance()
-            with m.Case(OPS["credit"].code):
-                m.d.comb += [self.credit_valid.eq(1),
-                             self.credit_queue.eq(part("credit", "queue")),
-                             self.credit_count.eq(part("credit", "count"))]
-                advance()
-            with m.Case(OPS["load"].code):
-                with m.If(part("load", "target") > self._last_target):
-                    m.d.comb += self.unknown.eq(1)
-                    m.next = "STUCK"
-                with m.Else():
-                    m.d.comb += self.load_valid.eq(~self.stop)
-                    with m.If(self.load_ready & ~self.stop):
-                        advance()
-            for name in ("exec", "store"):
-                with m.Case(OPS[name].code):
-                    valid, ready = getattr(self, f"{name}_valid"), getattr(self, f"{name}_ready")
-                    m.d.comb += valid.eq(~self.stop)
-                    with m.If(ready & ~self.stop):
-                        advance()
-            with m.Default():
-                m.d.comb += self.unknown.eq(1)
-                m.next = "STUCK"
+        with m.If(kind.unknown | beyond):
+            m.d.comb += self.unknown.eq(1)
+            m.next = "STUCK"

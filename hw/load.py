@@ -2,11 +2,11 @@
 
 from amaranth import *
 from amaranth.lib import data, wiring
-from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
 from hw.axi import burst_length, instruction_layout
 from hw.isa import Target
+from hw.queue import Queue
 
 __all__ = ["LoadEngine", "PROGRAM_TARGET"]
 
@@ -58,11 +58,11 @@ class LoadEngine(wiring.Component):
         m = Module()
         config = self._config
         layout = instruction_layout("load")
-        m.submodules.queue = queue = SyncFIFO(width=layout.size, depth=config.queue_depth)
+        m.submodules.queue = queue = Queue(width=layout.size, depth=config.queue_depth)
         pending_layout = data.StructLayout({    # final: index of the last beat
             "sram": 24, "final": config.load_bits, "target": 3, "broadcast": 1, "signal": 1})
-        m.submodules.pending = pending = SyncFIFO(width=pending_layout.size,
-                                                depth=config.outstanding + 1)
+        m.submodules.pending = pending = Queue(width=pending_layout.size,
+                                             depth=config.outstanding + 1)
         outstanding = Signal(range(config.outstanding + 1))
         issued, done = Signal(), Signal()
         m.d.sync += outstanding.eq(outstanding + issued - done)

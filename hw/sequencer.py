@@ -68,6 +68,7 @@ class Sequencer(wiring.Component):
             "digit": range(DIGITS + 1),     # 0: the offset
             "wait": range(longest),         # slots before the slices
             "end": range(longest),          # the last slot
+            "single": 1,                    # which is the first as well
             "last": 1, "final": 1,          # last pass of the K-tile; its psums are results
             "shift": 4, "scale": 3,         # of the scale's address after that of the channel
         })
@@ -76,6 +77,7 @@ class Sequencer(wiring.Component):
         tiles, group, channels = Signal(12), Signal(12), Signal(8)      # to come, this one included
         sub, slot, part = Signal(range(max(config.rows, 2))), Signal(range(longest)), Signal(2)
         last_tile, last_tile_next, last_group, last_sub, last_channel = (Signal() for _ in range(5))
+        last_slot, closes_sub, closes_tile = Signal(), Signal(), Signal()
         bank, opening, first_tile = Signal(), Signal(), Signal()
         psum = Signal(range(config.psum_depth))
         w_ptr, w_sub, s_ptr, s_sub, s_group, out_ptr = (Signal(16) for _ in range(6))
@@ -88,9 +90,9 @@ class Sequencer(wiring.Component):
         packing = Mux(now.digit == 2, job.packing1, job.packing0)
         m.d.comb += [
             # Slices come last in a channel's slots, so that sums are far enough apart.
-            valid.eq(run & (slot >= now.wait)), end_slot.eq(run & (slot == now.end)),
-            end_pass.eq(end_slot & last_channel), end_sub.eq(end_pass & now.last),
-            end_tile.eq(end_sub & last_sub),
+            valid.eq(run & (slot >= now.wait)), end_slot.eq(run & last_slot),
+            end_pass.eq(end_slot & last_channel), end_sub.eq(end_slot & closes_sub),
+            end_tile.eq(end_slot & closes_tile),
             self.clear_full.eq(Mux(run & opening if config.decodes else end_tile, 1 << bank, 0)),
             self.retire.eq(end_tile & last_tile), self.busy.eq(valid),
             self.free_w.eq(job.free_w), self.free_a.eq(job.free_a),
@@ -121,17 +123,20 @@ class Sequencer(wiring.Component):
             s_step.eq(per_channel + job.offset),
         ]
         with m.If(waiting):
-            m.d.sync += [now.eq(described), last_tile.eq(tiles == 1)]
+            m.d.sync += [now.eq(described), last_slot.eq(described.single),
+                         last_tile.eq(tiles == 1)]
 
         s_next = s_ptr + s_step
         with m.If(run):
-            m.d.sync += [slot.eq(slot + 1), opening.eq(0)]
+            m.d.sync += [slot.eq(slot + 1), last_slot.eq(slot + 1 == now.end), opening.eq(0)]
         if not config.decodes:
             with m.If(valid & (now.digit != 0)):
                 m.d.sync += w_ptr.eq(w_ptr + 1)
         with m.If(end_slot):
-            m.d.sync += [slot.eq(0), channels.eq(channels - 1), last_channel.eq(channels == 2),
-                         psum.eq(psum + 1), s_ptr.eq(s_next)]
+            m.d.sync += [slot.eq(0), last_slot.eq(now.single), psum.eq(psum + 1), s_ptr.eq(s_next),
+                         channels.eq(channels - 1), last_channel.eq(channels == 2),
+                         closes_sub.eq((channels == 2) & now.last),
+                         closes_tile.eq((channels == 2) & now.last & last_sub)]
             if config.decodes:
                 with m.If(now.digit != 0):
                     m.d.sync += part.eq(part + 1)
@@ -140,8 +145,9 @@ class Sequencer(wiring.Component):
             with m.If(now.final):
                 m.d.sync += out_ptr.eq(out_ptr + config.drain_slots)
         with m.If(end_pass):
-            m.d.sync += [channels.eq(job.channels), last_channel.eq(0), psum.eq(job.psum),
-                         now.eq(coming), s_ptr.eq(s_sub)]
+            m.d.sync += [channels.eq(job.channels), last_channel.eq(0), closes_sub.eq(0),
+                         closes_tile.eq(0), psum.eq(job.psum),
+                         now.eq(coming), last_slot.eq(coming.single), s_ptr.eq(s_sub)]
             if config.decodes:
                 with m.If(job.again & (now.digit == 1)):
                     m.d.sync += w_ptr.eq(w_sub)
@@ -200,6 +206,7 @@ class Sequencer(wiring.Component):
         m.d.comb += [
             work.eq(Array([1, *slots])[digit]), taken.eq(Mux(work < least, least, work)),
             described.digit.eq(digit), described.wait.eq(taken - work), described.end.eq(taken - 1),
+            described.single.eq(taken == 1),
             described.last.eq((digit != 0) & (Array([0, *slots[1:], 0])[digit] == 0)),
             described.final.eq(job.final & last_tile & described.last),
             described.shift.eq(Array([1, *(job[f"shift{d}"] for d in range(DIGITS))])[digit]),

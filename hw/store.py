@@ -6,6 +6,7 @@ from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
 from hw.axi import burst_length, instruction_layout
+from hw.queue import Queue
 
 __all__ = ["StoreEngine"]
 
@@ -48,13 +49,13 @@ class StoreEngine(wiring.Component):
         m = Module()
         config = self._config
         layout = instruction_layout("store")
-        m.submodules.queue = queue = SyncFIFO(width=layout.size, depth=config.queue_depth)
+        m.submodules.queue = queue = Queue(width=layout.size, depth=config.queue_depth)
         # Output buffer word, and of rows and beats the last.
         job = Signal(data.StructLayout({
             "out": 16, "rows": config.row_bits, "beats": config.store_bits}))
-        m.submodules.pump = pump = SyncFIFO(width=job.shape().size, depth=config.outstanding + 1)
-        m.submodules.lengths = lengths = SyncFIFO(width=8, depth=config.outstanding)
-        m.submodules.answers = answers = SyncFIFO(width=1, depth=config.outstanding)
+        m.submodules.pump = pump = Queue(width=job.shape().size, depth=config.outstanding + 1)
+        m.submodules.lengths = lengths = Queue(width=8, depth=config.outstanding)
+        m.submodules.answers = answers = Queue(width=1, depth=config.outstanding)
         head = data.View(layout, queue.r_data)
         outstanding = Signal(range(config.outstanding + 1))
         issued = Signal()

@@ -27,7 +27,7 @@ class TokenQueue(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        count = Signal(8)
-        m.d.comb += self.ready.eq(count != 0)
-        m.d.sync += count.eq(count + self.give - self.take + Mux(self.credit_valid, self.credit, 0))
+        after = Signal(signed(9), init=-1)  # tokens, were one taken: its sign says if there is one
+        m.d.comb += self.ready.eq(~after[-1])
+        m.d.sync += after.eq(after + self.give - self.take + Mux(self.credit_valid, self.credit, 0))
         return m

@@ -95,8 +95,6 @@ class LinkEndpoint(wiring.Component):
         self._intake, self._sender = intake, sender
         m.d.comb += [
             receiver.pin.eq(self.rx), self.tx.eq(transmitter.pin),
-            intake.byte.eq(receiver.data), intake.valid.eq(receiver.valid),
-            intake.error.eq(receiver.error),
             transmitter.data.eq(sender.byte), transmitter.valid.eq(sender.valid),
             sender.ready.eq(transmitter.ready),
             sender.sequence.eq(self._sequence), sender.command.eq(self._command),
@@ -105,6 +103,8 @@ class LinkEndpoint(wiring.Component):
             sender.word.eq(read.data), read.addr.eq(Cat(sender.left, self._command[2])),
             self._write.addr.eq(self._left[:WORDS.bit_length() - 1]),
         ]
+        m.d.sync += [intake.byte.eq(receiver.data), intake.valid.eq(receiver.valid),
+                     intake.error.eq(receiver.error)]
         with m.FSM():
             self._requests(m)
             self._memory(m)

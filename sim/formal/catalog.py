@@ -29,11 +29,13 @@ PROOFS: dict[str, Proof] = {proof.name: proof for proof in (
     Proof(name="tokens", induction=True, depth=2, build=queues.token_queue,
           text="A token queue holds tokens given and not yet taken, 0 to 255, if one is taken only "
                "while it is ready and no more than 255 are ever there."),
-    *(Proof(name=f"fifo{depth}", induction=True, depth=2, build=partial(queues.fifo, depth),
+    *(Proof(name=f"fifo{depth}", induction=True, depth=2,
+            build=partial(queues.fifo, depth, registered),
             text=f"A queue of {depth} words ({use}) loses, doubles and reorders nothing, and a "
                  "word offered stays until it is taken.")
-      for depth, use in ((8, "instructions of an engine"), (4, "beats to store"),
-                         (2, "jobs of the sequencer"), (5, "loads in flight"))),
+      for depth, use, registered in (
+          (8, "instructions of an engine", True), (4, "beats to store", False),
+          (2, "jobs of the sequencer", False), (5, "loads in flight", True))),
     Proof(name="control", induction=True, depth=3, build=lambda: control.control(CORE),
           text="Every AXI4-Lite request is answered once, B and R stay until taken, a write takes "
                "address and data together, and MAGIC, IDENTITY and PROGRAM read back."),

@@ -1,10 +1,11 @@
 """Handshakes from the dispatcher to the engines."""
 
-from amaranth.hdl import Assert, Assume, Module, Value
+from amaranth.hdl import Assert, Assume, Cat, Module, Value
 
 from hw.config import Machine
 from hw.dispatch import ENGINES, Dispatcher
-from sim.formal.harness import free, holds, no_reset, past
+from hw.isa import OPCODE_BITS, OPS
+from sim.formal.harness import Probe, free, holds, no_reset, past
 
 __all__ = ["dispatcher"]
 
@@ -13,7 +14,8 @@ def dispatcher(config: Machine) -> Module:
     """Any program, engines that take what they are offered at any time."""
     m = Module()
     no_reset(m)
-    m.submodules.dut = dut = Dispatcher(config)
+    dut = Dispatcher(config)
+    probe = Probe(m, dut)
     free(m, dut.start, dut.address, dut.length, dut.stop, dut.write_en, dut.write_addr,
          dut.write_data, dut.program_done, dut.engines_idle,
          *(getattr(dut, f"{name}_ready") for name in ENGINES))
@@ -28,6 +30,12 @@ def dispatcher(config: Machine) -> Module:
         payload = Value.cast(getattr(dut, name))
         ready = getattr(dut, f"{name}_ready")
         holds(m, valid, ready, payload, name=name, unless=dut.stop)
+    # What kind of instruction a word is, is kept beside it; of none after reset.
+    kind, opcode = probe("kind"), probe("word")[:OPCODE_BITS]
+    codes = [op.code for op in OPS.values()]
+    m.d.comb += Assert((kind == 0) | (kind == Cat(
+        *(opcode == code for code in codes), ~Cat(opcode == code for code in codes).any(),
+        Cat(opcode == OPS[name].code for name in ENGINES).any())))
     m.d.comb += [
         Assert(~(valids[0] & valids[1] | valids[0] & valids[2] | valids[1] & valids[2]),
                "one instruction offered to two engines"),

@@ -38,6 +38,13 @@ def _bursts(m: Module, config: Machine, probe: Probe, issued: Any, valid: Any, a
     return flying
 
 
+def _words(m: Module, probe: Probe, name: str) -> Any:
+    """Words in a :class:`hw.queue.Queue`."""
+    first, behind = probe(f"{name}.r_rdy"), probe(f"{name}.behind.level")
+    m.d.comb += Assert(first | (behind == 0))
+    return behind + first
+
+
 def load_addresses(config: Machine) -> Module:
     """Assumed: instructions of at least one beat at whole beats, no longer than a buffer, as the
     queue hands them on; no answer without a burst."""
@@ -48,7 +55,7 @@ def load_addresses(config: Machine) -> Module:
     free(m, dut.instr, dut.instr_valid, dut.stop, dut.ready_w, dut.ready_a, dut.arready, dut.rdata,
          dut.rresp, dut.rlast, dut.rvalid)
     head = probe.view("queue.r_data", dut.instr)
-    m.d.comb += Assume(~probe("queue.r_rdy", "comb") | (
+    m.d.comb += Assume(~probe("queue.r_rdy") | (
         (head.beats != 0) & (head.beats >> config.load_bits == 0)
         & (head.dram & config.beat_bytes - 1 == 0)))
     issued = dut.arvalid & dut.arready
@@ -57,6 +64,7 @@ def load_addresses(config: Machine) -> Module:
     holds(m, dut.arvalid, dut.arready, dut.araddr, dut.arlen, name="AR")
     m.d.comb += [
         Assert(dut.quiet == ((flying == 0) & ~dut.arvalid), "quiet with a burst in flight"),
+        Assert(~past(m, dut.quiet & dut.stop) | dut.quiet, "a burst begun while stopped"),
         Assert(~dut.take_w | dut.ready_w, "a token of w_free taken where there is none"),
         Assert(~dut.take_a | dut.ready_a, "a token of a_free taken where there is none"),
         Assert(~past(m, dut.rvalid) | (dut.write_en & (dut.write_data == past(m, dut.rdata))),
@@ -140,14 +148,15 @@ def store_addresses(config: Machine) -> Module:
     holds(m, dut.wvalid, dut.wready, dut.wdata, dut.wlast, name="W")
     sent = Signal(range(config.outstanding + 2))   # bursts without an answer, all beats sent
     m.d.sync += sent.eq(sent + (dut.wvalid & dut.wready & dut.wlast) - dut.bvalid)
-    lengths, answers = probe("lengths.level"), probe("answers.level")
+    lengths, answers = _words(m, probe, "lengths"), _words(m, probe, "answers")
     level, reading, came = probe("beats.level"), probe("reading"), probe("came")
     m.d.comb += [
-        Assume(~probe("queue.r_rdy", "comb")
+        Assume(~probe("queue.r_rdy")
                | ((head.beats != 0) & (head.beats >> config.store_bits == 0)
                   & ((head.dram | head.stride) & odd == 0))),
         Assume(~dut.bvalid | (sent != 0)),
         Assert(dut.quiet == ((flying == 0) & ~dut.awvalid), "quiet with a burst unanswered"),
+        Assert(~past(m, dut.quiet & dut.stop) | dut.quiet, "a burst begun while stopped"),
         Assert(~dut.take | dut.ready, "a token of out_ready taken where there is none"),
         Assert(~issued | ((lengths != config.outstanding) & (answers != config.outstanding)),
                "no room to note a burst's length"),
@@ -158,7 +167,7 @@ def store_addresses(config: Machine) -> Module:
                ((probe("row_address") | probe("stride")) & odd == 0))),
     ]
     ring(m, probe, "beats", DATA_DEPTH)
-    ring(m, probe, "lengths", config.outstanding)
+    ring(m, probe, "lengths.behind", config.outstanding - 1)
     return m
 
 

@@ -71,8 +71,8 @@ class Probe:
         m.submodules[name] = self._fragment
 
     def view(self, path: str, like: Any) -> Any:
-        """A combinational signal, seen as ``like`` is laid out."""
-        return data.View(like.shape(), self(path, domain="comb"))
+        """A register, seen as ``like`` is laid out."""
+        return data.View(like.shape(), self(path))
 
     def word(self, m: Module, path: str, address: Any) -> Signal:
         """Contents of a memory at ``address``, by a read port of its own."""

@@ -3,6 +3,7 @@
 from amaranth.hdl import Assert, Assume, Module, Mux, Signal
 from amaranth.lib.fifo import SyncFIFO
 
+from hw.queue import Queue
 from hw.tokens import TokenQueue
 from sim.formal.harness import Probe, free, holds, no_reset, ring
 
@@ -26,17 +27,18 @@ def token_queue() -> Module:
         Assume(~dut.take | dut.ready), Assume(following <= TOKEN_LIMIT),
         Assert(count <= TOKEN_LIMIT, "more than 255 tokens"),
         Assert(dut.ready == (count != 0), "ready without a token, or a token not ready"),
-        Assert(probe("count") == count, "tokens lost or doubled"),
+        Assert(probe("after") == count.as_signed() - 1, "tokens lost or doubled"),
     ]
     return m
 
 
-def fifo(depth: int) -> Module:
+def fifo(depth: int, registered: bool) -> Module:
     """One word, entered at any time, is followed through the queue: what leaves in its turn is that
-    word, and words leave only while there are some."""
+    word, and words leave only while there are some. A ``SyncFIFO``, or a ``registered``
+    :class:`Queue`, which has its first word in a register before one."""
     m = Module()
     no_reset(m)
-    dut = SyncFIFO(width=4, depth=depth)
+    dut = Queue(width=4, depth=depth) if registered else SyncFIFO(width=4, depth=depth)
     probe = Probe(m, dut)
     free(m, dut.w_data, dut.w_en, dut.r_en)
     enters, leaves = dut.w_en & dut.w_rdy, dut.r_en & dut.r_rdy
@@ -51,10 +53,15 @@ def fifo(depth: int) -> Module:
         m.d.sync += [tracked.eq(1), word.eq(dut.w_data), ahead.eq(inside - leaves)]
     with m.If(leaves & tracked & ~gone):
         m.d.sync += [ahead.eq(ahead - 1), gone.eq(ahead == 0)]
-    level, take = probe("level"), probe("consume")
-    place = take + ahead
-    kept = probe.word(m, "storage", Mux(place >= depth, place - depth, place))
-    ring(m, probe, "", depth)
+    unit, size = ("behind.", depth - 1) if registered else ("", depth)
+    place = probe(unit + "consume") + ahead - registered
+    kept = probe.word(m, unit + "storage", Mux(place >= size, place - size, place))
+    level = probe(unit + "level")
+    if registered:
+        kept = Mux(ahead == 0, dut.r_data, kept)
+        level = Mux(dut.r_rdy, level + 1, level)
+        m.d.comb += Assert(dut.r_rdy | (inside == 0))
+    ring(m, probe, unit.removesuffix("."), size)
     m.d.comb += [
         Assert(level == inside),
         Assert(~tracked | gone | ((ahead < inside) & (kept == word))),

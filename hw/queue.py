@@ -1,0 +1,47 @@
+"""A short queue whose output comes from registers."""
+
+from amaranth import *
+from amaranth.lib import wiring
+from amaranth.lib.fifo import SyncFIFO
+from amaranth.lib.wiring import In, Out
+
+__all__ = ["Queue"]
+
+
+class Queue(wiring.Component):
+    """First in, first out, of ``depth`` words; in every cycle what Amaranth's ``SyncFIFO`` is.
+
+    The oldest word lies in a register, the others behind it in LUT RAM: what is decided by its
+    fields need not wait for a memory.
+
+    Latency: a word that enters an empty queue is offered in the next cycle. A full queue takes none
+    in the cycle in which one leaves.
+
+    Members
+    -------
+    w_data, w_en, w_rdy : a word enters if both are 1
+    r_data, r_en, r_rdy : the oldest word leaves if both are 1
+    """
+
+    def __init__(self, *, width, depth):
+        self._width, self._depth = width, depth
+        super().__init__({"w_data": In(width), "w_en": In(1), "w_rdy": Out(1),
+                          "r_data": Out(width), "r_en": In(1), "r_rdy": Out(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        move = ~self.r_rdy | self.r_en      # the register is free; without a word, all is empty
+        if self._depth == 1:
+            m.d.comb += self.w_rdy.eq(~self.r_rdy)
+            with m.If(move):
+                m.d.sync += [self.r_data.eq(self.w_data), self.r_rdy.eq(self.w_en & self.w_rdy)]
+            return m
+        m.submodules.behind = behind = SyncFIFO(width=self._width, depth=self._depth - 1)
+        m.d.comb += [
+            self.w_rdy.eq(behind.w_rdy), behind.w_data.eq(self.w_data), behind.r_en.eq(self.r_en),
+            behind.w_en.eq(self.w_en & (~move | behind.r_rdy)),
+        ]
+        with m.If(move):
+            m.d.sync += [self.r_data.eq(Mux(behind.r_rdy, behind.r_data, self.w_data)),
+                         self.r_rdy.eq(behind.r_rdy | self.w_en)]
+        return m
