@@ -41,7 +41,8 @@ def instruction_layout(op):
 
 
 def burst_length(config, address, remaining):
-    """Beats of the next burst: up to the next multiple of the longest burst, or what remains."""
+    """Beats of the next burst: up to the next multiple of the longest burst, or what remains; and
+    whether that is all."""
     offset = address[config.beat_bytes.bit_length() - 1:][:(config.burst_beats - 1).bit_length()]
     room = config.burst_beats - offset
-    return Mux(remaining < room, remaining, room)
+    return Mux(remaining <= room, remaining, room), remaining <= room

@@ -65,7 +65,7 @@ class Control(wiring.Component):
         m = Module()
         config = self._config
         busy, done, error = Signal(), Signal(), Signal(4)
-        resetting = Signal()
+        begin, resetting = Signal(), Signal()
         program, length = Signal(32), Signal(16)
         m.submodules.counters = counters = Counters(len(COUNTER_NAMES))
 
@@ -79,7 +79,8 @@ class Control(wiring.Component):
         m.d.sync += self.stop.eq(((error != 0) | resetting) & ~self.clear)
         with m.If(self.bready):
             m.d.sync += self.bvalid.eq(0)
-        bad_length = (length == 0) | (length > config.program_depth)
+        bad_length = Signal()
+        m.d.sync += bad_length.eq((length == 0) | (length > config.program_depth))
         with m.If(write):
             m.d.sync += self.bvalid.eq(1)
             with m.Switch(address):
@@ -91,14 +92,12 @@ class Control(wiring.Component):
                     with m.If(value[1]):
                         m.d.sync += resetting.eq(1)
                     with m.Elif(value[0] & ~busy & ~resetting & (error == 0)):
-                        m.d.comb += counters.clear.eq(1)
-                        m.d.sync += done.eq(0)
-                        with m.If(bad_length):
-                            m.d.sync += error.eq(4)
-                        with m.Else():
-                            m.d.comb += self.start.eq(1)
-                            m.d.sync += busy.eq(1)
-
+                        m.d.sync += begin.eq(1)
+        with m.If(begin):
+            m.d.comb += [counters.clear.eq(1), self.start.eq(~bad_length)]
+            m.d.sync += [begin.eq(0), done.eq(0), busy.eq(~bad_length)]
+            with m.If(bad_length):
+                m.d.sync += error.eq(4)
         m.d.sync += counters.events.eq(
             Mux(busy & (error == 0), Cat(1, self.running, self.events), 0))
         with m.If(self.done):

@@ -9,7 +9,7 @@ from hw.axi import instruction_layout
 from hw.decode import DECODE_LATENCY, Decoder
 from hw.delay import delay
 from hw.isa import Target
-from hw.queue import Queue
+from hw.queue import InstructionQueue
 from hw.ram import block_ram
 from hw.row import Row, result_latency
 from hw.sequencer import Sequencer
@@ -72,7 +72,8 @@ class ExecuteEngine(wiring.Component):
         m = Module()
         config = self._config
         layout = instruction_layout("exec")
-        m.submodules.queue = queue = Queue(width=layout.size, depth=config.queue_depth)
+        m.submodules.queue = queue = InstructionQueue(
+            width=layout.size, depth=config.queue_depth)
         m.submodules.filler = filler = TableFiller(config)
         m.submodules.sequencer = sequencer = Sequencer(config)
         self._buffers(m, filler, sequencer)

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.axi import burst_length, instruction_layout
 from hw.isa import Target
-from hw.queue import Queue
+from hw.queue import InstructionQueue, Queue
 
 __all__ = ["LoadEngine", "PROGRAM_TARGET"]
 
@@ -58,7 +58,8 @@ class LoadEngine(wiring.Component):
         m = Module()
         config = self._config
         layout = instruction_layout("load")
-        m.submodules.queue = queue = Queue(width=layout.size, depth=config.queue_depth)
+        m.submodules.queue = queue = InstructionQueue(
+            width=layout.size, depth=config.queue_depth)
         pending_layout = data.StructLayout({    # final: index of the last beat
             "sram": 24, "final": config.load_bits, "target": 3, "broadcast": 1, "signal": 1})
         m.submodules.pending = pending = Queue(width=pending_layout.size,
@@ -79,6 +80,7 @@ class LoadEngine(wiring.Component):
         address = Signal(32)
         remaining = Signal(config.load_bits)
         length = Signal(9)
+        final = Signal()    # the burst is the last of the instruction
         entry = Signal(pending_layout)
         m.d.comb += [entry[name].eq(head[name]) for name in
                      ("sram", "target", "broadcast", "signal")]
@@ -97,7 +99,8 @@ class LoadEngine(wiring.Component):
                         m.next = "SPLIT"
             with m.State("SPLIT"):
                 with m.If(~self.stop):
-                    m.d.sync += length.eq(burst_length(config, address, remaining))
+                    beats, ends = burst_length(config, address, remaining)
+                    m.d.sync += [length.eq(beats), final.eq(ends)]
                     m.next = "ADDRESS"
             with m.State("ADDRESS"):
                 m.d.comb += self.arvalid.eq(outstanding != config.outstanding)
@@ -105,7 +108,7 @@ class LoadEngine(wiring.Component):
                     m.d.sync += [address.eq(address + length * config.beat_bytes),
                                  remaining.eq(remaining - length)]
                     m.next = "SPLIT"
-                    with m.If(remaining == length):
+                    with m.If(final):
                         m.next = "IDLE"
 
         current = data.View(pending_layout, pending.r_data)

@@ -1,11 +1,11 @@
-"""A short queue whose output comes from registers."""
+"""Short queues whose output comes from registers."""
 
 from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["Queue"]
+__all__ = ["InstructionQueue", "Queue"]
 
 
 class Queue(wiring.Component):
@@ -44,4 +44,39 @@ class Queue(wiring.Component):
         with m.If(move):
             m.d.sync += [self.r_data.eq(Mux(behind.r_rdy, behind.r_data, self.w_data)),
                          self.r_rdy.eq(behind.r_rdy | self.w_en)]
+        return m
+
+
+class InstructionQueue(wiring.Component):
+    """A :class:`Queue` in which the next word is offered in the second cycle after one has left:
+    engines take an instruction every third cycle at most. Whether the wide word moves up then
+    depends on one register, not on all that decides whether the one before is taken.
+
+    Members
+    -------
+    w_data, w_en, w_rdy, r_data, r_en, r_rdy : as :class:`Queue`
+    """
+
+    def __init__(self, *, width, depth):
+        self._width, self._depth = width, depth
+        super().__init__({"w_data": In(width), "w_en": In(1), "w_rdy": Out(1),
+                          "r_data": Out(width), "r_en": In(1), "r_rdy": Out(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        inside = Signal(range(self._depth + 1))
+        m.d.sync += inside.eq(inside + (self.w_en & self.w_rdy) - (self.r_en & self.r_rdy))
+        m.d.comb += self.w_rdy.eq(inside != self._depth)
+        ahead, word = Const(0), self.w_data     # words come from behind first
+        if self._depth > 1:
+            m.submodules.behind = behind = SyncFIFO(width=self._width, depth=self._depth)
+            ahead, word = behind.r_rdy, Mux(behind.r_rdy, behind.r_data, self.w_data)
+            m.d.comb += [
+                behind.w_data.eq(self.w_data), behind.r_en.eq(~self.r_rdy),
+                behind.w_en.eq(self.w_en & self.w_rdy & (self.r_rdy | behind.r_rdy)),
+            ]
+        with m.If(self.r_rdy):
+            m.d.sync += self.r_rdy.eq(~self.r_en)
+        with m.Else():
+            m.d.sync += [self.r_data.eq(word), self.r_rdy.eq(ahead | (self.w_en & self.w_rdy))]
         return m

@@ -6,7 +6,7 @@ from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
 from hw.axi import burst_length, instruction_layout
-from hw.queue import Queue
+from hw.queue import InstructionQueue, Queue
 
 __all__ = ["StoreEngine"]
 
@@ -49,7 +49,8 @@ class StoreEngine(wiring.Component):
         m = Module()
         config = self._config
         layout = instruction_layout("store")
-        m.submodules.queue = queue = Queue(width=layout.size, depth=config.queue_depth)
+        m.submodules.queue = queue = InstructionQueue(
+            width=layout.size, depth=config.queue_depth)
         # Output buffer word, and of rows and beats the last.
         job = Signal(data.StructLayout({
             "out": 16, "rows": config.row_bits, "beats": config.store_bits}))
@@ -79,7 +80,7 @@ class StoreEngine(wiring.Component):
         end_of_row, end = Signal(), Signal()
         m.d.comb += [
             self.awaddr.eq(address), self.awlen.eq(length - 1),
-            end_of_row.eq(remaining == length), end.eq(end_of_row & (rows == 1)),
+            end.eq(end_of_row & (rows == 1)),
             lengths.w_data.eq(length - 1), lengths.w_en.eq(issued),
             answers.w_data.eq(end & signal), answers.w_en.eq(issued),
         ]
@@ -97,7 +98,8 @@ class StoreEngine(wiring.Component):
                         m.next = "SPLIT"
             with m.State("SPLIT"):
                 with m.If(~self.stop):
-                    m.d.sync += length.eq(burst_length(config, address, remaining))
+                    count, ends = burst_length(config, address, remaining)
+                    m.d.sync += [length.eq(count), end_of_row.eq(ends)]
                     m.next = "ADDRESS"
             with m.State("ADDRESS"):
                 m.d.comb += self.awvalid.eq(outstanding != config.outstanding)

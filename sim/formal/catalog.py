@@ -4,7 +4,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from amaranth.lib.fifo import SyncFIFO
+
 from hw.config import Machine
+from hw.queue import InstructionQueue, Queue
 from sim.formal import control, dispatch, dma, dot, fill, queues
 from sim.formal.proof import Proof
 
@@ -30,12 +33,12 @@ PROOFS: dict[str, Proof] = {proof.name: proof for proof in (
           text="A token queue holds tokens given and not yet taken, 0 to 255, if one is taken only "
                "while it is ready and no more than 255 are ever there."),
     *(Proof(name=f"fifo{depth}", induction=True, depth=2,
-            build=partial(queues.fifo, depth, registered),
+            build=partial(queues.fifo, depth, kind),
             text=f"A queue of {depth} words ({use}) loses, doubles and reorders nothing, and a "
                  "word offered stays until it is taken.")
-      for depth, use, registered in (
-          (8, "instructions of an engine", True), (4, "beats to store", False),
-          (2, "jobs of the sequencer", False), (5, "loads in flight", True))),
+      for depth, use, kind in (
+          (8, "instructions of an engine", InstructionQueue), (4, "beats to store", SyncFIFO),
+          (2, "jobs of the sequencer", SyncFIFO), (5, "loads in flight", Queue))),
     Proof(name="control", induction=True, depth=3, build=lambda: control.control(CORE),
           text="Every AXI4-Lite request is answered once, B and R stay until taken, a write takes "
                "address and data together, and MAGIC, IDENTITY and PROGRAM read back."),

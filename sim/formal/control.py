@@ -53,7 +53,7 @@ def control(config: Machine) -> Module:
                            f"register {register:#x} read wrong")
     m.d.comb += [
         Assert(dut.program == program, "program address differs from what was written"),
-        Assert(~dut.start | (write & (dut.awaddr == Registers.CONTROL) & dut.wdata[0]),
+        Assert(~dut.start | past(m, write & (dut.awaddr == Registers.CONTROL) & dut.wdata[0]),
                "start without a write that asks for it"),
         Assert(~dut.start | ~dut.stop, "start while stopped"),
         Assert(~dut.clear | (dut.quiet & dut.stop), "clear while a burst is in flight"),

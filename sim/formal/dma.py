@@ -17,7 +17,7 @@ IDLE, SPLIT, ADDRESS = range(3)  # states of both address machines
 
 
 def _bursts(m: Module, config: Machine, probe: Probe, issued: Any, valid: Any, address: Any,
-            length: Any, answered: Any) -> Signal:
+            length: Any, answered: Any, final: Any) -> Signal:
     """Rules of one address channel, and what makes them inductive; returns the bursts in flight."""
     flying = Signal(range(config.outstanding + 2))
     m.d.sync += flying.eq(flying + issued - answered)
@@ -32,7 +32,7 @@ def _bursts(m: Module, config: Machine, probe: Probe, issued: Any, valid: Any, a
         Assert(probe("outstanding") == flying, "bursts in flight counted wrong"),
         Assert((state == IDLE) | (state == SPLIT) | (state == ADDRESS)),
         Assert((state == IDLE) | ((left != 0) & (probe("address") & odd == 0))),
-        Assert((state != ADDRESS) | ((beats != 0) & (beats <= left)
+        Assert((state != ADDRESS) | ((beats != 0) & (beats <= left) & (final == (beats == left))
                & ((probe("address") & PAGE - 1) + beats * config.beat_bytes <= PAGE))),
     ]
     return flying
@@ -60,7 +60,7 @@ def load_addresses(config: Machine) -> Module:
         & (head.dram & config.beat_bytes - 1 == 0)))
     issued = dut.arvalid & dut.arready
     flying = _bursts(m, config, probe, issued, dut.arvalid, dut.araddr, dut.arlen,
-                     dut.rvalid & dut.rlast)
+                     dut.rvalid & dut.rlast, probe("final"))
     holds(m, dut.arvalid, dut.arready, dut.araddr, dut.arlen, name="AR")
     m.d.comb += [
         Assert(dut.quiet == ((flying == 0) & ~dut.arvalid), "quiet with a burst in flight"),
@@ -143,7 +143,8 @@ def store_addresses(config: Machine) -> Module:
     head = probe.view("queue.r_data", dut.instr)
     odd = config.beat_bytes - 1
     issued = dut.awvalid & dut.awready
-    flying = _bursts(m, config, probe, issued, dut.awvalid, dut.awaddr, dut.awlen, dut.bvalid)
+    flying = _bursts(m, config, probe, issued, dut.awvalid, dut.awaddr, dut.awlen, dut.bvalid,
+                     probe("end_of_row"))
     holds(m, dut.awvalid, dut.awready, dut.awaddr, dut.awlen, name="AW")
     holds(m, dut.wvalid, dut.wready, dut.wdata, dut.wlast, name="W")
     sent = Signal(range(config.outstanding + 2))   # bursts without an answer, all beats sent

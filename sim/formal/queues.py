@@ -1,11 +1,11 @@
 """Queues: of tokens, of instructions, of words."""
 
-from amaranth.hdl import Assert, Assume, Module, Mux, Signal
+from amaranth.hdl import Assert, Assume, Const, Module, Mux, Signal
 from amaranth.lib.fifo import SyncFIFO
 
-from hw.queue import Queue
+from hw.queue import InstructionQueue, Queue
 from hw.tokens import TokenQueue
-from sim.formal.harness import Probe, free, holds, no_reset, ring
+from sim.formal.harness import Probe, free, holds, no_reset, past, ring
 
 __all__ = ["fifo", "token_queue"]
 
@@ -32,13 +32,13 @@ def token_queue() -> Module:
     return m
 
 
-def fifo(depth: int, registered: bool) -> Module:
+def fifo(depth: int, kind: type) -> Module:
     """One word, entered at any time, is followed through the queue: what leaves in its turn is that
-    word, and words leave only while there are some. A ``SyncFIFO``, or a ``registered``
-    :class:`Queue`, which has its first word in a register before one."""
+    word, and words leave only while there are some. ``kind`` is ``SyncFIFO``, or one that has a
+    register behind it for the oldest word."""
     m = Module()
     no_reset(m)
-    dut = Queue(width=4, depth=depth) if registered else SyncFIFO(width=4, depth=depth)
+    dut = kind(width=4, depth=depth)
     probe = Probe(m, dut)
     free(m, dut.w_data, dut.w_en, dut.r_en)
     enters, leaves = dut.w_en & dut.w_rdy, dut.r_en & dut.r_rdy
@@ -53,15 +53,18 @@ def fifo(depth: int, registered: bool) -> Module:
         m.d.sync += [tracked.eq(1), word.eq(dut.w_data), ahead.eq(inside - leaves)]
     with m.If(leaves & tracked & ~gone):
         m.d.sync += [ahead.eq(ahead - 1), gone.eq(ahead == 0)]
-    unit, size = ("behind.", depth - 1) if registered else ("", depth)
-    place = probe(unit + "consume") + ahead - registered
-    kept = probe.word(m, unit + "storage", Mux(place >= size, place - size, place))
-    level = probe(unit + "level")
-    if registered:
-        kept = Mux(ahead == 0, dut.r_data, kept)
-        level = Mux(dut.r_rdy, level + 1, level)
-        m.d.comb += Assert(dut.r_rdy | (inside == 0))
+    unit, size = {SyncFIFO: ("", depth), Queue: ("behind.", depth - 1),
+                  InstructionQueue: ("behind.", depth)}[kind]
+    first = dut.r_rdy if unit else Const(0, 1)  # lies in the register
+    place = probe(unit + "consume") + ahead - first
+    kept = Mux(first & (ahead == 0), dut.r_data,
+               probe.word(m, unit + "storage", Mux(place >= size, place - size, place)))
+    level = probe(unit + "level") + first
     ring(m, probe, unit.removesuffix("."), size)
+    offered = dut.r_rdy == (inside != 0)
+    if kind is InstructionQueue:
+        offered = Mux(past(m, leaves), ~dut.r_rdy, offered)
+        m.d.comb += Assert(probe("inside") == inside)
     m.d.comb += [
         Assert(level == inside),
         Assert(~tracked | gone | ((ahead < inside) & (kept == word))),
@@ -69,9 +72,9 @@ def fifo(depth: int, registered: bool) -> Module:
     turn = tracked & ~gone & (ahead == 0)
     m.d.comb += [
         Assert(inside <= depth, "more words than the queue holds"),
-        Assert(dut.r_rdy == (inside != 0), "a word offered that is not there, or not offered"),
+        Assert(offered, "a word offered that is not there, or not offered"),
         Assert(dut.w_rdy == (inside != depth), "room where there is none, or room not offered"),
-        Assert(~turn | (dut.r_rdy & (dut.r_data == word)), "a word was lost, doubled or overtaken"),
+        Assert(~(turn & dut.r_rdy) | (dut.r_data == word), "a word was lost, doubled or overtaken"),
     ]
     holds(m, dut.r_rdy, dut.r_en, dut.r_data, name="a word of the queue")
     return m
