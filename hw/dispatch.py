@@ -177,7 +177,8 @@ class Dispatcher(wiring.Component):
     def _loops(self, m):
         """A word {start, count} per open loop. Returns their number, the innermost one's word, and
         the write port."""
-        m.submodules.loops = memory = block_ram(32, LOOP_DEPTH)
+        m.submodules.loops = memory = block_ram(     # elsewhere there is LUT RAM
+            32, LOOP_DEPTH, always=self._config.fabric == "ice40")
         level = Signal(range(LOOP_DEPTH + 1))
         read = memory.read_port()
         m.d.comb += read.addr.eq(level - 1)

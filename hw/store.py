@@ -77,7 +77,8 @@ class StoreEngine(wiring.Component):
         remaining = Signal(config.store_bits)
         length = Signal(9)
         signal = Signal()
-        end_of_row, end = Signal(), Signal()
+        end_of_row = Signal()
+        end = Signal()
         m.d.comb += [
             self.awaddr.eq(address), self.awlen.eq(length - 1),
             end.eq(end_of_row & (rows == 1)),

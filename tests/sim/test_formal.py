@@ -4,7 +4,7 @@ import dataclasses
 import json
 
 import pytest
-from amaranth.hdl import Fragment, Module, Mux, Signal
+from amaranth.hdl import Fragment, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -26,9 +26,9 @@ class LosesTokens(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        count = Signal(8)
-        m.d.comb += self.ready.eq(count != 0)
-        m.d.sync += count.eq(count + (self.give & ~self.take) - self.take
+        after = Signal(signed(9), init=-1)
+        m.d.comb += self.ready.eq(~after[-1])
+        m.d.sync += after.eq(after + (self.give & ~self.take) - self.take
                              + Mux(self.credit_valid, self.credit, 0))
         return m
 
