@@ -1,4 +1,4 @@
-// Full-speed harness: drives one program through the core and models its memory.
+// Full-speed harness: drives programs through the core, one after another, and models its memory.
 //
 // Memory: one half-duplex data bus of the core's width. Bursts are served in the order their
 // addresses were taken (reads before writes within a cycle). A burst's first beat comes no sooner
@@ -6,8 +6,10 @@
 // every INTERVAL cycles. A write is answered in the cycle after its last beat.
 //
 // usage: harness IMAGE DUMP DUMP_ADDR DUMP_BYTES PROGRAM LENGTH LATENCY INTERVAL MAX_CYCLES FAULT
+//                [PROGRAM LENGTH …]
 // The first eight bytes of IMAGE give the memory's size in bytes. FAULT is the address of a beat
-// that is answered with an error, or -1. Prints one JSON object.
+// that is answered with an error, or -1. More programs start when the one before has ended well,
+// without a reset between them. Prints one JSON object, with counters by program.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -103,9 +105,8 @@ int fail(const char *what) { std::fprintf(stderr, "harness: %s\n", what); return
 }  // namespace
 
 int main(int argc, char **argv) {
-    if (argc != 11) return fail("10 arguments are needed");
+    if (argc < 11 || argc % 2 == 0) return fail("10 arguments are needed, and two for each further program");
     uint64_t dump_addr = std::strtoull(argv[3], nullptr, 0), dump_bytes = std::strtoull(argv[4], nullptr, 0);
-    uint32_t program = std::strtoul(argv[5], nullptr, 0), length = std::strtoul(argv[6], nullptr, 0);
     uint64_t max_cycles = std::strtoull(argv[9], nullptr, 0);
     Bench bench;
     bench.latency = std::strtoull(argv[7], nullptr, 0);
@@ -122,20 +123,24 @@ int main(int argc, char **argv) {
     bench.top.rst = 1;
     for (int i = 0; i < 4; ++i) bench.cycle_once();
     bench.top.rst = 0;
-    bench.write_register(0x10, program);
-    bench.write_register(0x14, length);
-    bench.write_register(0x08, 1);
-    uint32_t status = 1;
-    while ((status = bench.read_register(0x0c)) & 1) {
-        if (bench.cycle > max_cycles || bench.stray) break;
-        for (int i = 0; i < 16; ++i) bench.cycle_once();
+    uint32_t status = 2;
+    std::string counters;
+    for (int at = 5; at < argc && (status & 7) == 2; at = at == 5 ? 11 : at + 2) {
+        bench.write_register(0x10, std::strtoul(argv[at], nullptr, 0));
+        bench.write_register(0x14, std::strtoul(argv[at + 1], nullptr, 0));
+        bench.write_register(0x08, 1);
+        while ((status = bench.read_register(0x0c)) & 1) {
+            if (bench.cycle > max_cycles || bench.stray) break;
+            for (int i = 0; i < 16; ++i) bench.cycle_once();
+        }
+        if (bench.stray) return fail("a write burst ended at the wrong beat");
+        for (unsigned i = 0; i < COUNTERS; ++i)
+            counters += (i ? ", " : at == 5 ? "[" : ", [")
+                        + std::to_string(bench.read_register(0x40 + 4 * i));
+        counters += "]";
     }
-    if (bench.stray) return fail("a write burst ended at the wrong beat");
-    std::printf("{\"status\": %u, \"identity\": %u, \"simulated_cycles\": %llu, \"counters\": [", status,
-                bench.read_register(0x04), (unsigned long long)bench.cycle);
-    for (unsigned i = 0; i < COUNTERS; ++i)
-        std::printf("%s%u", i ? ", " : "", bench.read_register(0x40 + 4 * i));
-    std::printf("]}\n");
+    std::printf("{\"status\": %u, \"identity\": %u, \"simulated_cycles\": %llu, \"counters\": [%s]}\n",
+                status, bench.read_register(0x04), (unsigned long long)bench.cycle, counters.c_str());
     FILE *dump = std::fopen(argv[2], "wb");
     if (!dump || std::fwrite(&bench.memory[0] + dump_addr, 1, dump_bytes, dump) != dump_bytes
         || std::fclose(dump)) return fail("cannot write the dump");

@@ -5,6 +5,7 @@ The compiled model is cached by the content of its Verilog, the harness and the 
 
 import hashlib
 import importlib.metadata
+import itertools
 import json
 import os
 import shutil
@@ -45,12 +46,14 @@ class SimulationError(RuntimeError):
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """Counters and the dumped memory of one run."""
+    """Counters and the dumped memory of one run. ``then`` are counters of the launches after the
+    first, as far as they came."""
     counters: dict[str, int]
     status: int
     simulated_cycles: int
     seconds: float
     dump: bytes
+    then: tuple[dict[str, int], ...] = ()
 
     @property
     def error(self) -> str | None:
@@ -143,8 +146,10 @@ def compile_harness(verilog: str, harness: Path, *, top: str, name: str,
 
 def run(machine: Machine, image: bytes | NDArray[np.uint8], *, program: int, length: int,
         dump: tuple[int, int], memory: Memory = Memory(), max_cycles: int = 2_000_000_000,
-        fault: int = -1, say: Say = silent, simulator: Path | None = None) -> RunResult:
-    """Run the program at byte address ``program`` (``length`` instructions) over ``image``.
+        fault: int = -1, say: Say = silent, simulator: Path | None = None,
+        then: Sequence[tuple[int, int]] = ()) -> RunResult:
+    """Run the program at byte address ``program`` (``length`` instructions) over ``image``, and
+    ``then`` others, (address, length), while none reports an error; buffers keep their content.
 
     ``dump`` is the (address, bytes) returned. ``fault`` is the address of a beat that the memory
     answers with an error. ``simulator`` is what :func:`compile_core` gave, in place of the
@@ -159,7 +164,8 @@ def run(machine: Machine, image: bytes | NDArray[np.uint8], *, program: int, len
             file.write(len(data).to_bytes(8, "little"))
             file.write(data)
         arguments = [str(image_path), str(dump_path), *map(str, (
-            *dump, program, length, memory.latency, memory.interval, max_cycles, fault))]
+            *dump, program, length, memory.latency, memory.interval, max_cycles, fault,
+            *itertools.chain(*then)))]
         start = time.perf_counter()
         done = subprocess.run([str(simulator), *arguments], capture_output=True, text=True)
         seconds = time.perf_counter() - start
@@ -171,7 +177,8 @@ def run(machine: Machine, image: bytes | NDArray[np.uint8], *, program: int, len
             raise SimulationError(f"the machine is still busy after {max_cycles} cycles")
         if report["identity"] != machine.identity():
             raise SimulationError("the simulator belongs to another machine description")
-        return RunResult(counters=dict(zip(COUNTER_NAMES, report["counters"], strict=True)),
-                         status=report["status"], simulated_cycles=report["simulated_cycles"],
-                         seconds=seconds,
+        first, *later = (dict(zip(COUNTER_NAMES, counters, strict=True))
+                         for counters in report["counters"])
+        return RunResult(counters=first, then=tuple(later), status=report["status"],
+                         simulated_cycles=report["simulated_cycles"], seconds=seconds,
                          dump=dump_path.read_bytes())
