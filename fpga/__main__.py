@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from fpga import board_commands, host_commands, sdram_timing
+from fpga import board_commands, host_commands, sdram_timing, throughput_command
 from fpga.bench_pe import CASES, bench, record
 from fpga.bench_pe_page import HEADS, cells, page, verdicts
 from fpga.cells import FAMILIES
@@ -176,6 +176,7 @@ def _print_netlist(found: NetlistResult) -> None:
 
 board_commands.register(app)
 host_commands.register(app)
+throughput_command.register(app)
 
 
 def main() -> None:

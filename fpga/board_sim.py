@@ -43,8 +43,9 @@ def build_board(board: Board, machine: Machine, divisor: int = DIVISOR, say: Say
     :class:`fpga.boards.BoardError` for a machine that the board cannot hold."""
     return compile_harness(
         board_verilog(board, machine, divisor), HARNESS, top="board", headers=HEADERS,
-        library=LIBRARY[board.family], defines={"SDRAM": int(board.family == "ecp5")}, say=say,
-        arguments=("--pins-inout-enables",), name=f"board {board.name}, machine {machine.name}")
+        library=LIBRARY[board.family], defines={"SDRAM": int(board.sdram_phase is not None)},
+        arguments=("--pins-inout-enables",), name=f"board {board.name}, machine {machine.name}",
+        say=say)
 
 
 class SimulatedBoard:
@@ -59,7 +60,7 @@ class SimulatedBoard:
                  rules: Mapping[str, int] | None = None, say: Say = silent):
         program = build_board(board, machine, divisor, say)
         period = round(1e6 / board.clock_mhz)
-        phase = round(period * board.sdram_phase / 360)
+        phase = round(period * (board.sdram_phase or 0) / 360)
         self._process = subprocess.Popen(
             [str(program), *map(str, (divisor, period, phase, EARLY, LATE)),
              *(f"{name}={value}" for name, value in (rules or {}).items())],

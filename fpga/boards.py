@@ -26,7 +26,7 @@ class Board:
     """One board.
 
     ``oscillator_mhz`` and ``clock_mhz`` are the board's clock and the core's; ``sdram_phase`` is
-    how many degrees the memory chip's clock follows the core's.
+    how many degrees the memory chip's clock follows the core's, None where memory is on the FPGA.
     """
     name: str
     chip: str
@@ -39,7 +39,7 @@ class Board:
     memory_bytes: int
     machine: str
     loaders: tuple[tuple[str, ...], ...]
-    sdram_phase: float = 0
+    sdram_phase: float | None = None
 
     @property
     def size(self) -> Chip:

@@ -7,12 +7,12 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from fpga.surround import Surrounded, unit_verilog
-from fpga.synth import DEVICES, measure_verilog
+from fpga.surround import Pinned, Surrounded, unit_verilog
+from fpga.synth import DEVICES, Device, measure_verilog
 from hw.config import Machine
 from hw.row import Row
 
-__all__ = ["DSPS", "DspMac", "dsp_peak"]
+__all__ = ["DSPS", "DspMac", "dsp_fmax", "dsp_peak"]
 
 DSPS = 156           # MULT18X18D of an LFE5U-85F
 ACCUMULATOR = 32
@@ -21,17 +21,28 @@ ARRAY = Machine(name="tl2-85f", rows=16, cols=8, k_tile=48, builders=4, table="t
                 memory_bits=16, psum_depth=512)
 SHARE = 0.9          # of the chip's LUTs that elements may take
 
+Say = Callable[[str], None]
+
 
 class DspMac(wiring.Component):
-    """The usual multiply-accumulate: operand, product and accumulator registers; the multiplier is
-    one DSP block. Latency 4 cycles, one product per cycle."""
+    """The usual multiply-accumulate of 8-bit operands: operand, product and accumulator registers;
+    the multiplier is one DSP block of ``fabric``. One product per cycle, latency 4 cycles (3 on
+    ``ice40``)."""
     a: In(signed(8))
     w: In(signed(8))
     clear: In(1)
     total: Out(signed(ACCUMULATOR))
 
+    def __init__(self, fabric="ecp5"):
+        self._fabric = fabric
+        super().__init__()
+
     def elaborate(self, platform):
         m = Module()
+        (self._ice40 if self._fabric == "ice40" else self._ecp5)(m)
+        return m
+
+    def _ecp5(self, m):
         product = Signal(signed(36))
         registers = ("INPUTA", "INPUTB", "PIPELINE", "OUTPUT")
         m.submodules.dsp = Instance(
@@ -42,22 +53,34 @@ class DspMac(wiring.Component):
             **{f"i_B{i}": self.w[min(i, 7)] for i in range(18)},
             **{f"o_P{i}": product[i] for i in range(36)})
         m.d.sync += self.total.eq(Mux(self.clear, 0, self.total) + product[:16].as_signed())
-        return m
+
+    def _ice40(self, m):
+        """Plain, for Yosys puts all of it but the choice of ``clear`` into the block."""
+        a, w, product = Signal(signed(8)), Signal(signed(8)), Signal(signed(16))
+        m.d.sync += [a.eq(self.a), w.eq(self.w), product.eq(a * w),
+                     self.total.eq(Mux(self.clear, 0, self.total) + product)]
 
 
-def dsp_peak(*, seed: int = 1, say: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
+def dsp_fmax(device: Device, *, seed: int = 1) -> float:
+    """MHz of one multiply-accumulate around a DSP block, placed and routed out of context."""
+    mac = DspMac(device.fabric)
+    top = Surrounded(mac) if device.family == "ecp5" else Pinned(mac)
+    return measure_verilog(unit_verilog(top), device, seed=seed, freq=300).fmax
+
+
+def dsp_peak(*, seed: int = 1, say: Say = lambda text: None) -> dict[str, Any]:
     """Ternary by INT8 multiply-accumulates per second of an array of ``tl2`` elements, at the Fmax
     of one of its rows, over 156 DSP blocks at the Fmax of a multiply-accumulate around one."""
     device = DEVICES["ecp5"]
     say("one multiply-accumulate around a DSP block")
-    dsp = measure_verilog(unit_verilog(Surrounded(DspMac())), device, seed=seed, freq=300)
+    dsp = dsp_fmax(device, seed=seed)
     say(f"one row of {ARRAY.cols} elements")
     row = measure_verilog(unit_verilog(Surrounded(Row(ARRAY))), device, seed=seed)
     rows = int(SHARE * device.luts // row.total)
     rows = 1 << rows.bit_length() - 1
     macs = rows * ARRAY.cols * ARRAY.k_tile
-    array_rate, dsp_rate = macs * row.fmax * 1e6, DSPS * dsp.fmax * 1e6
-    return {"dsp_fmax_mhz": dsp.fmax, "dsp_blocks": DSPS, "dsp_gmac_per_s": dsp_rate / 1e9,
+    array_rate, dsp_rate = macs * row.fmax * 1e6, DSPS * dsp * 1e6
+    return {"dsp_fmax_mhz": dsp, "dsp_blocks": DSPS, "dsp_gmac_per_s": dsp_rate / 1e9,
             "row_lut4": row.total, "row_fmax_mhz": row.fmax, "rows": rows, "cols": ARRAY.cols,
             "array_lut4": rows * row.total, "chip_lut4": device.luts,
             "ternary_macs_per_cycle": macs, "array_gmac_per_s": array_rate / 1e9,

@@ -54,7 +54,7 @@ class Top(Elaboratable):
 
     def _ecp5_clock(self, m, platform):
         board = self._board
-        pll = ecp5_pll(board.oscillator_mhz, board.clock_mhz, board.sdram_phase)
+        pll = ecp5_pll(board.oscillator_mhz, board.clock_mhz, board.sdram_phase or 0)
         m.submodules.pll = clock = Ecp5Clock(pll)
         m.submodules.pin = pin = io.Buffer("i", platform.request("clk25", dir="-"))
         m.d.comb += clock.pin.eq(pin.i)
