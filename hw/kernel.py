@@ -14,8 +14,8 @@ from hw.plan import GemmSpec, Plan, PlanError
 from hw.roll import rolled
 from hw.steps import Schedule, Step
 
-__all__ = ["Regions", "gemm_program", "plan_gemm", "program_bytes", "program_length",
-           "relaunch_program"]
+__all__ = ["MOST_CREDITS", "Regions", "gemm_program", "load_table", "plan_gemm", "plan_steps",
+           "program_bytes", "program_length", "relaunch_program"]
 
 MOST_CREDITS = 200  # of the 255 tokens a queue counts
 
@@ -44,8 +44,9 @@ def _credits(plan: Plan, schedule: Schedule) -> list[Node]:
             for queue, count in places.items()]
 
 
-def _emit(plan: Plan) -> tuple[list[Node], list[Node]]:
-    """What comes before the addresses of the regions, and after them."""
+def plan_steps(plan: Plan, act_places: int | None = None) -> list[Node]:
+    """All steps of a plan, from registers that address its regions, and credits, on; ``act_places``
+    are the tokens for activations, where those are fewer than the plan's own."""
     schedule = Schedule(plan)
     emitter = Emitter(plan, schedule)
     tiles, behind = (*plan.blocks, 0)[:2]
@@ -53,9 +54,7 @@ def _emit(plan: Plan) -> tuple[list[Node], list[Node]]:
     start = [*add(A_DRAM, schedule.act_starts[plan.kept] * plan.act_word_bytes),
              *add(A_SRAM, schedule.act_place(plan.kept, tiles) * emitter.act_beats)
              ] if plan.kept else []
-    return _credits(plan, schedule), [
-        *start, *emit_opening(emitter, first), *_rolled_blocks(emitter, False),
-        Instr.make("halt")]
+    return [*start, *emit_opening(emitter, first, act_places), *_rolled_blocks(emitter, False)]
 
 
 def _rolled_blocks(emitter: Emitter, loaded: bool) -> list[Node]:
@@ -94,7 +93,7 @@ def relaunch_program(plan: Plan, regions: Regions) -> tuple[Node, ...]:
             Instr.make("halt"))
 
 
-def _load_table(plan: Plan) -> list[Node]:
+def load_table(plan: Plan) -> list[Node]:
     """The decode table lies in front of the weights."""
     if not plan.table_bytes:
         return []
@@ -107,9 +106,10 @@ def gemm_program(plan: Plan, regions: Regions) -> tuple[Node, ...]:
     """The program of one GEMM, as a loop tree ending in ``halt``."""
     found = _emitted.get(plan)
     if found is None:
-        found = _emitted[plan] = _emit(plan)
+        found = _emitted[plan] = _credits(plan, Schedule(plan)), [*plan_steps(plan),
+                                                                  Instr.make("halt")]
     before, after = found
-    return (*before, *add(W_DRAM, regions.weights), *_load_table(plan),
+    return (*before, *add(W_DRAM, regions.weights), *load_table(plan),
             *add(S_DRAM, regions.scales), *add(A_DRAM, regions.acts),
             *(add(K_DRAM, regions.acts) if plan.kept else ()),
             *add(ST_DRAM, regions.outputs), *after)

@@ -11,17 +11,17 @@ __all__ = ["emit_opening", "opening_parts"]
 MOST_PARTS = 8
 
 
-def opening_parts(plan: Plan, tiles: int) -> tuple[int, ...]:
+def opening_parts(plan: Plan, tiles: int, act_places: int | None = None) -> tuple[int, ...]:
     """K-tiles of the parts in which the first chunk is loaded and executed: whole groups, unless a
     group takes several chunks. Psums and activations of as many token tiles as there are parts are
-    held at a time."""
+    held at a time; ``act_places`` is the most of activations, where others share the buffer."""
     machine, size = plan.machine, plan.chunks[0]
     unit = min(plan.group_tiles, size)
     most = MOST_PARTS
     if tiles > 1:
         held = plan.act_words(plan.k_tiles if plan.resident else size)
         places = most if plan.kept else machine.act_depth // held
-        most = min(most, machine.psum_depth // plan.tiles[0], places)
+        most = min(most, machine.psum_depth // plan.tiles[0], places, act_places or places)
     units = size // unit
     each = -(-units // max(1, min(units, most)))
     parts = units // each
@@ -42,10 +42,10 @@ def _jobs(starts: list[int], tiles: int) -> list[list[tuple[int, int, int]]]:
     return stages
 
 
-def emit_opening(emitter: Emitter, step: Step) -> list[Node]:
-    """The instructions of the first step of all."""
+def emit_opening(emitter: Emitter, step: Step, act_places: int | None = None) -> list[Node]:
+    """The instructions of the first step of all; ``act_places`` as of :func:`opening_parts`."""
     plan, tiles = emitter.plan, len(step.rows)
-    parts = opening_parts(plan, tiles)
+    parts = opening_parts(plan, tiles, act_places)
     starts = [sum(parts[:part]) for part in range(len(parts) + 1)]
     acts = (None if plan.kept else emitter.schedule.act_load(0, 0, tiles),
             *step.ahead)  # and of the step after, at last

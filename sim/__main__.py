@@ -18,11 +18,12 @@ from hw.plan import PlanError
 from models.families import EXAMPLES, read_config, transformer
 from models.formats import DATATYPES, MIXTURES, datatype
 from sim.bench import run_bench
+from sim.chain_fuzz import ChainComparison, compare_chain, random_chain
 from sim.cycles import CycleModelError
 from sim.estimate import estimate_gemm, shape_spec
 from sim.formal.catalog import PROOFS
 from sim.formal.run import FormalError, prove_all
-from sim.fuzz import MACHINES, Case, compare, random_case
+from sim.fuzz import MACHINES, Case, Comparison, compare, random_case
 from sim.matrix import check as check_matrix
 from sim.memory import Memory
 from sim.published import PUBLISHED, estimate_model, weight_bits
@@ -188,14 +189,18 @@ def published(
 @app.command()
 def fuzz(programs: Annotated[int, typer.Option(min=1, help="How many.")] = 330,
          seed: Annotated[int, typer.Option(min=0, help="Number of the first.")] = 0,
+         chains: Annotated[bool, typer.Option(
+             "--chains", help="Programs of several products each.")] = False,
          as_json: Json = False) -> None:
     """Random programs on machines of every kind with three memories: every bit and every counter
     must agree. Exit status 1 if one does not."""
     for config in MACHINES:
         build(config, say)
     failures = []
+    found: Comparison | ChainComparison
     for number in range(seed, seed + programs):
-        found = compare(random_case(number))
+        found = (compare_chain(random_chain(number)) if chains else
+                 compare(random_case(number)))
         if not found.ok:
             failures.append({"case": str(found.case), "mismatches": found.mismatches,
                              "differences": found.differences})

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+import sim.chain_fuzz
 import sim.fuzz
 import sim.gemm
 from hw.config import PRESETS
@@ -119,6 +120,15 @@ def test_fuzz_names_what_differs(command, monkeypatch):
     status, out, _ = command("fuzz", "--programs", "1", "--seed", "6")
     assert status == 1
     assert str(sim.fuzz.random_case(6)) in out and "1 programs from seed 6: 1 differ" in out
+
+
+def test_fuzz_of_chains_names_what_differs(command, monkeypatch):
+    assert command("fuzz", "--chains", "--programs", "2", "--seed", "12", "--json")[:2] == (
+        0, '{"programs": 2, "seed": 12, "failures": []}\n')
+    mpgemm = sim.chain_fuzz.mpgemm
+    monkeypatch.setattr(sim.chain_fuzz, "mpgemm", lambda a, qm: mpgemm(a, qm) + 1)
+    status, out, _ = command("fuzz", "--chains", "--programs", "1", "--seed", "13")
+    assert status == 1 and str(sim.chain_fuzz.random_chain(13)) in out
 
 
 # ---- errors ---------------------------------------------------------------------------------

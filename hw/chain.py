@@ -1,0 +1,163 @@
+"""Chains: products that do not depend on one another, in one program.
+
+The steps of each product follow those of the one before, and the token queues let them overlap: a
+product's weights and activations come while the one before computes, and its outputs leave while
+the next computes. What a product's steps expect when they start holds in the middle of a program:
+
+* Addresses of buffers go on from where they are, as buffers are rings; those in memory are moved to
+  the next product's regions.
+* Every load of weights frees its place, and so does every load of activations, in the order in
+  which they came. All products share one number of places, so that any loads that are there at a
+  time fit: no more than the product with the largest of them has places for.
+* A decode table is loaded once; all products use the same.
+
+Equal products whose regions are equally far apart become a loop.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from hw.emit import A_DRAM, A_SRAM, E_A, S_DRAM, ST_DRAM, W_DRAM, add
+from hw.isa import LOOP_DEPTH, Instr, Loop, Node, Queue, flatten
+from hw.kernel import MOST_CREDITS, Regions, gemm_program, load_table, plan_steps
+from hw.plan import Plan, align
+from hw.roll import rolled
+from hw.steps import Schedule
+
+__all__ = ["ChainPlaces", "chain_places", "chain_program", "place_chain", "split_chain"]
+
+
+class ChainPlaces(NamedTuple):
+    """Loads of weights, loads of activations, and output tiles that the buffers hold at a time."""
+    weights: int
+    acts: int
+    outs: int
+
+
+def _most(plan: Plan) -> ChainPlaces:
+    """What the plan has places for."""
+    schedule = Schedule(plan)
+    outs = plan.machine.out_depth // max(map(plan.out_words, plan.tiles))
+    return ChainPlaces(*(min(count, MOST_CREDITS) for count in (
+        schedule.weight_places(), schedule.act_places(), outs)))
+
+
+def _least(plan: Plan) -> ChainPlaces:
+    """What the plan needs to end: what a step works on and, if there are more, what comes next."""
+    steps = len(plan.tiles) * len(plan.chunks) * len(plan.blocks)
+    acts = plan.block if plan.resident else min(2, steps * plan.block)
+    return ChainPlaces(weights=min(2, steps), acts=acts, outs=1)
+
+
+def chain_places(plans: Sequence[Plan]) -> ChainPlaces | None:
+    """The places that all ``plans`` share; None if no number suits them all. Plans whose weights
+    stay, or whose activations are kept without tokens, go with no other."""
+    if any(plan.stay or plan.kept for plan in plans):
+        return None
+    found = ChainPlaces(*map(min, zip(*map(_most, plans), strict=True)))
+    needed = ChainPlaces(*map(max, zip(*map(_least, plans), strict=True)))
+    return found if all(have >= need for have, need in zip(found, needed, strict=True)) else None
+
+
+def place_chain(plans: Sequence[Plan], start: int) -> tuple[list[Regions], int, int]:
+    """Regions from byte ``start`` on, each on a page of its own: weights, scales and activations
+    product by product, then all outputs. Also where the outputs begin, and where they end."""
+    inputs, at = [], align(start)
+    for plan in plans:
+        places = []
+        for size in (plan.stored_bytes, plan.scale_bytes, plan.act_bytes):
+            places.append(at)
+            at = align(at + size)
+        inputs.append(places)
+    outputs, regions = at, []
+    for plan, (weights, scales, acts) in zip(plans, inputs, strict=True):
+        regions.append(Regions(weights=weights, scales=scales, acts=acts, outputs=at))
+        at = align(at + plan.out_bytes)
+    return regions, outputs, at
+
+
+def _moves(nodes: Iterable[Node]) -> Counter[int]:
+    """What the nodes add to each register."""
+    found: Counter[int] = Counter()
+    for node in nodes:
+        if isinstance(node, Loop):
+            for reg, value in _moves(node.body).items():
+                found[reg] += node.count * value
+        elif node.op == "add":
+            found[node["reg"]] += node["value"]
+    return found
+
+
+def _depth(nodes: Iterable[Node]) -> int:
+    return max((1 + _depth(node.body) for node in nodes if isinstance(node, Loop)), default=0)
+
+
+class _Turn(NamedTuple):
+    """A product, and what is added to registers after it."""
+    plan: Plan
+    moves: tuple[tuple[int, int], ...]
+
+
+def _turns(plans: Sequence[Plan], regions: Sequence[Regions], acts: int) -> list[_Turn]:
+    turns: list[_Turn] = []
+    word = 0    # of the activation buffer
+    for plan, after, here, there in zip(plans, plans[1:], regions, regions[1:], strict=False):
+        moved = _moves(plan_steps(plan, acts))
+        word += moved[E_A]
+        beats = (one.act_word_bytes // one.machine.beat_bytes for one in (after, plan))
+        wanted = {W_DRAM: there.weights + after.table_bytes - here.weights - plan.table_bytes,
+                  S_DRAM: there.scales - here.scales, A_DRAM: there.acts - here.acts,
+                  ST_DRAM: there.outputs - here.outputs}
+        moves = {reg: value - moved[reg] for reg, value in wanted.items()}
+        turns.append(_Turn(plan, (*moves.items(),
+                                  (A_SRAM, word * (next(beats) - next(beats))))))
+    # Nothing comes after the last: if it is like the one before, so are its moves.
+    ends = turns[-1].moves if turns and plans[-1] == plans[-2] else ()
+    return [*turns, _Turn(plans[-1], ends)]
+
+
+def chain_program(plans: Sequence[Plan], regions: Sequence[Regions]) -> tuple[Node, ...]:
+    """The program of ``plans``, of one machine and one decode table, as a loop tree ending in
+    ``halt``. ``ValueError`` for plans that do not go together; one alone always does."""
+    if len(plans) == 1:
+        return gemm_program(plans[0], regions[0])
+    places = chain_places(plans)
+    if places is None:
+        raise ValueError("these plans do not go together in one program")
+
+    def emit(turn: _Turn) -> list[Node]:
+        steps = plan_steps(turn.plan, places.acts)
+        return steps + [node for reg, value in turn.moves for node in add(reg, value)]
+
+    turns = _turns(plans, regions, places.acts)
+    steps = rolled(turns, emit)
+    if _depth(steps) > LOOP_DEPTH:
+        steps = [node for turn in turns for node in emit(turn)]
+    credits = [Instr.make("credit", queue=queue, count=count) for queue, count in zip(
+        (Queue.W_FREE, Queue.A_FREE, Queue.OUT_FREE), places, strict=True)]
+    first = regions[0]
+    return (*credits, *add(W_DRAM, first.weights), *load_table(plans[0]),
+            *add(S_DRAM, first.scales), *add(A_DRAM, first.acts), *add(ST_DRAM, first.outputs),
+            *steps, Instr.make("halt"))
+
+
+def split_chain(plans: Sequence[Plan], tables: Sequence[object]) -> list[int]:
+    """How many of ``plans`` each program takes, in their order: as many as go together and fit the
+    program buffer. ``tables`` tell decode tables apart, where the machine has any."""
+    found, start = [], 0
+    while start < len(plans):
+        end = len(plans)
+        while end > start + 1 and not _fits(plans[start:end], tables[start:end]):
+            end -= 1
+        found.append(end - start)
+        start = end
+    return found
+
+
+def _fits(plans: Sequence[Plan], tables: Sequence[object]) -> bool:
+    machine = plans[0].machine
+    if (machine.decodes and len({*tables}) > 1) or chain_places(plans) is None:
+        return False
+    program = chain_program(plans, place_chain(plans, 0)[0])
+    return sum(1 for _ in flatten(program)) <= machine.program_depth
