@@ -123,6 +123,9 @@ def map_(
     schedule: Annotated[str, typer.Option(
         callback=_schedule, help=f"{', '.join(SCHEDULES)}: for cycles, fast; or for the fewest "
                                  "bytes, by an integer program.")] = HEURISTIC,
+    decode: Annotated[bool, typer.Option(
+        "--decode", help="Give every layer a program for one token too, on the same stored "
+                         "weights: for generate.")] = False,
     as_json: Json = False,
     print_after: Annotated[str | None, typer.Option(
         metavar="PASS", callback=_pass,
@@ -132,7 +135,7 @@ def map_(
     if shapes_only is not None:
         for name, value in (("CHECKPOINT", checkpoint), ("--out", out), ("--config", config),
                             ("--names", names), ("--print-after", print_after),
-                            ("--smooth", smooth)):
+                            ("--smooth", smooth), ("--decode", decode or None)):
             if value is not None:
                 raise typer.BadParameter("goes without --shapes-only", param_hint=name)
     elif checkpoint is None or out is None:
@@ -152,7 +155,7 @@ def map_(
                       flush_small_scales=flush_small_scales, rotate=rotate, smooth=smooth,
                       tokens=tokens or Options.tokens,
                       memory=Memory(latency=memory_latency, interval=memory_interval),
-                      schedule=schedule)
+                      schedule=schedule, decode=decode)
     if shapes_only is not None:
         with show.progress(as_json) as track:
             found = map_shapes(read_config(shapes_only), where, options, tokens=tokens,
@@ -189,8 +192,10 @@ app.command()(perplexity)
 
 def _text(image: Image, name: str) -> str:
     op = image.layer(name)
-    return (f"layer {name}: {op.placed.instructions} instructions at {op.placed.program:#x}\n"
-            f"{disassemble(image.code(op))}")
+    return "".join(
+        f"layer {name}{', ' + program if op.one is not None else ''}: {code.instructions} "
+        f"instructions at {code.offset:#x}\n{disassemble(image.code(op, program))}"
+        for program, code in op.placed.codes.items())
 
 
 @app.command()

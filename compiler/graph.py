@@ -11,8 +11,9 @@ from typing import Any
 
 import networkx as nx
 
-from compiler.memory import MemoryMap, Place
+from compiler.memory import PREFILL, MemoryMap, Place, launches_of
 from hw.config import Machine
+from hw.launch import Launch
 from hw.pack import shape_spec
 from hw.plan import GemmSpec, Plan
 from models.formats import Datatype, Mixture
@@ -44,6 +45,7 @@ class Options:
     tokens : tokens per launch
     memory : memory behind the machine, for cycles
     schedule : "heuristic" for few cycles; "ilp" for the fewest bytes, by an integer program
+    decode : every layer has a program for one token too, on the same stored weights
     """
     weights: str = "int4"
     group_size: int | None = None
@@ -56,6 +58,7 @@ class Options:
     tokens: int = 128
     memory: Memory = Memory()
     schedule: str = "heuristic"
+    decode: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,8 +124,9 @@ class LinearOp:
     group_size: int = 0
     asymmetric: bool = False
     columns: int | None = None  # stored, where they are not the input features in their order
-    # tile
+    # tile; ``one`` for one token on the weights as ``plan`` stores them, where that is asked for
     plan: Plan | None = None
+    one: Plan | None = None
     # allocate
     place: Place | None = None
     # quantize
@@ -168,6 +172,17 @@ class LinearOp:
         return self.place
 
     @property
+    def launches(self) -> dict[str, Launch]:
+        """By the names of their programs; see :func:`compiler.memory.launches_of`."""
+        return launches_of(self.planned, self.one)
+
+    def launched(self, program: str) -> "LinearOp":
+        """The layer as one of its programs runs it, without the others."""
+        plan, place = self.launches[program].plan, self.placed
+        return replace(self, m=plan.spec.m, plan=plan, one=None,
+                       place=replace(place, codes={PREFILL: place.codes[program]}))
+
+    @property
     def weights(self) -> str:
         """Scheme, and the datatype if that has another name."""
         name = self.chosen.name
@@ -186,9 +201,13 @@ class LinearOp:
                          + (f", {plan.kept} chunks kept" if plan.kept else "")
                          + (", weights stay" if plan.stay else "")
                          + (", row mode" if plan.row_mode else ""))
+        if plan := self.one:
+            parts.append(f"one token: chunks {len(plan.chunks)} of {plan.chunk}"
+                         + (", weights stay" if plan.stay else ""))
         if place := self.place:
-            parts.append(f"program {place.program:#x} ({place.instructions}), weights "
-                         f"{place.weights:#x}, scales {place.scales:#x}")
+            parts += [f"{name} program {code.offset:#x} ({code.instructions})"
+                      for name, code in place.codes.items()]
+            parts.append(f"weights {place.weights:#x}, scales {place.scales:#x}")
         if self.accumulator_bound is not None:
             parts.append(f"|y| <= {self.accumulator_bound}, SQNR {self.sqnr_db} dB")
         if self.emitted:

@@ -64,9 +64,9 @@ def functions_of(name: str) -> Functions:
     return FUNCTIONS[name]
 
 
-def _layer(image: Image, layer: str, backend: str, source: Path | None, pe: str | None,
-           seed: int | None) -> Result:
-    op, bits = image.layer(layer), image.machine.act_bits
+def _layer(image: Image, layer: str, decode: bool, backend: str, source: Path | None,
+           pe: str | None, seed: int | None) -> Result:
+    op, bits = image.layer(layer, decode), image.machine.act_bits
     if source is None:
         a = random_activations(op, seed or 0, bits)
     else:
@@ -93,6 +93,9 @@ def run(
     checkpoint: Annotated[Path | None, typer.Option(
         help="Checkpoint in floats that the result of --text is compared with; the mapped one if "
              "it is in the cache, else the mapped weights.")] = None,
+    decode: Annotated[bool, typer.Option(
+        "--decode", help="With --layer: its one-token program, of an image mapped with "
+                         "--decode.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
 ) -> None:
     """Run one layer, or a text through the whole model. Exit status 1 if the RTL's bits or cycles
@@ -100,7 +103,8 @@ def run(
     if (layer is None) == (text is None):
         raise typer.BadParameter("give one of --layer and --text", param_hint="--layer")
     for name, value, other in (("--input", source, "--text"), ("--seed", seed, "--text"),
-                               ("--pe", pe, "--text"), ("--checkpoint", checkpoint, "--layer"),
+                               ("--pe", pe, "--text"), ("--decode", decode or None, "--text"),
+                               ("--checkpoint", checkpoint, "--layer"),
                                ("--kv-group", kv_group, "--layer")):
         if value is not None and (other == "--text") == (text is not None):
             raise typer.BadParameter(f"goes without {other}", param_hint=name)
@@ -118,7 +122,7 @@ def run(
         good = found.launches.good
     else:
         assert layer is not None
-        result = _layer(image, layer, backend, source, pe, seed)
+        result = _layer(image, layer, decode, backend, source, pe, seed)
         if as_json:
             print(json.dumps(result.to_dict()))
         else:

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from compiler.execute import Result
 from compiler.graph import LinearOp
+from compiler.page.sections import programs_line
 from compiler.passes.session import Track
 from compiler.units import size
 
@@ -62,6 +63,8 @@ def print_report(report: Mapping[str, Any]) -> None:
                   f"{size(totals['dram_bytes'])} moved, "
                   f"{totals['dram_bytes'] / totals['compulsory_bytes']:.2f} times the least",
                   soft_wrap=True)
+    if programs := totals.get("programs"):
+        console.print(programs_line(programs, report["tokens"]), soft_wrap=True)
     if (attention := totals["attention"])["launches"]:
         console.print(f"attention: {attention['macs']:,} MACs in {attention['launches']:,} more "
                       f"launches of {attention['cycles']:,} cycles, keys and values "

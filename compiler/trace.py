@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from compiler.graph import LinearOp
-from compiler.passes.emit import layer_program
+from compiler.memory import PREFILL
+from compiler.passes.emit import layer_programs
 from hw.config import Machine
 from sim.cycles import CycleResult, run_cycles
 from sim.memory import Memory
@@ -106,7 +107,8 @@ class Timeline:
 def timeline(op: LinearOp, memory: Memory, most: int = MOST_OF_ONE) -> Timeline:
     """The launch of one layer, with at most ``most`` events and one more per track."""
     events = Events(most)
-    result = run_cycles(op.planned.machine, layer_program(op), memory, op.placed.program, events)
+    result = run_cycles(op.planned.machine, layer_programs(op)[PREFILL], memory,
+                        op.placed.program, events)
     return Timeline(result, events.finish())
 
 

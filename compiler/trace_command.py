@@ -18,9 +18,11 @@ def trace(
         "trace.json"),
     layer: Annotated[str | None, typer.Option(
         help="One layer; all in order if left out.")] = None,
+    decode: Annotated[bool, typer.Option(
+        "--decode", help="The one-token programs of an image mapped with --decode.")] = False,
 ) -> None:
     """Write what each engine does, cycle by cycle, in Chrome's trace format."""
     image = open_image(folder)
-    ops = [*image.layers.values()] if layer is None else [image.layer(layer)]
+    ops = [image.layer(name, decode) for name in (image.layers if layer is None else (layer,))]
     write_text(out, trace_text(image.machine, ops, image.options.memory))
     print(f"{out}: {len(ops)} launch{'es' * (len(ops) > 1)}, 1 µs is one cycle")

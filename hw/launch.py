@@ -10,9 +10,10 @@ from hw.isa import Node, flatten
 from hw.kernel import Regions, gemm_program, program_length, relaunch_program
 from hw.plan import Plan, PlanError
 
-__all__ = ["Launch", "follows", "launch_length", "launch_program", "plan_alike", "plan_one_token",
-           "staying"]
+__all__ = ["ANYWHERE", "Launch", "follows", "launch_length", "launch_program", "plan_alike",
+           "plan_one_token", "staying"]
 
+# No address but 0 changes a program's length.
 ANYWHERE = Regions(weights=4096, scales=4096, acts=4096, outputs=4096)
 
 

@@ -22,6 +22,8 @@ __all__ = ["report_page"]
 
 def _about(report: Mapping[str, Any], machine: Machine) -> Html:
     lines = [sections.machine_line(report, machine)]
+    if programs := report["totals"].get("programs"):
+        lines.append(sections.programs_line(programs, report["tokens"]))
     if model := report.get("model"):
         after = f" after {model['context']:,}" if model["context"] else ""
         lines.append(f"{model['family']} of {model['parameters']:,} parameters, from its "

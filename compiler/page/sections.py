@@ -177,3 +177,10 @@ def machine_line(report: Report, machine: Machine) -> str:
             f"{memory['latency']} cycles, a beat every "
             f"{memory['interval'] if memory['interval'] > 1 else 'cycle'}"
             + (" cycles" if memory["interval"] > 1 else ""))
+
+
+def programs_line(programs: Mapping[str, int], tokens: int) -> str:
+    """Cycles of the linear layers, by program."""
+    return (f"programs: {tokens} tokens in {programs['prefill']:,} cycles, one token in "
+            f"{programs['decode']:,}; after a launch of the same layer, whose weights stay where "
+            f"they fit, in {programs['prefill_again']:,} and {programs['decode_again']:,}")

@@ -9,7 +9,7 @@ from hw.isa import INSTRUCTION_BYTES
 
 
 def wanted(op: LinearOp) -> Wanted:
-    return Wanted(op.name, op.planned, op.bias_tensor is not None, op.columns is not None)
+    return Wanted(op.name, op.planned, op.bias_tensor is not None, op.columns is not None, op.one)
 
 
 def run(program: Program, session: Session) -> Program:
@@ -27,14 +27,16 @@ def verify(program: Program, session: Session) -> None:
     spans = []
     for op in program.linears:
         place, plan = op.placed, op.planned
-        spans += [(place.program, place.instructions * INSTRUCTION_BYTES),
-                  (place.weights, plan.stored_bytes), (place.scales, plan.scale_bytes),
+        spans += [(code.offset, code.instructions * INSTRUCTION_BYTES)
+                  for code in place.codes.values()]
+        spans += [(place.weights, plan.stored_bytes), (place.scales, plan.scale_bytes),
                   (place.correction, 8 * op.n), (place.channel_scale, 8 * op.n)]
         if place.bias is not None:
             spans.append((place.bias, 4 * op.n))
         if place.columns is not None:
             spans.append((place.columns, 4 * op.stored_k))
-        if plan.act_bytes > where.acts_bytes or plan.out_bytes > where.outputs_bytes:
+        if any(launch.plan.act_bytes > where.acts_bytes
+               or launch.plan.out_bytes > where.outputs_bytes for launch in op.launches.values()):
             raise VerifyError(f"activations or outputs of layer {op.name} exceed their region")
     spans += [(where.acts, where.acts_bytes), (where.outputs, where.outputs_bytes)]
     spans.sort()

@@ -1,15 +1,18 @@
-"""Programs: one launch per layer, all in ``program.bin``."""
+"""Programs: those of every layer's launches, all in ``program.bin``."""
 
 from dataclasses import replace
 
 from compiler.graph import LinearOp, Program, VerifyError
 from compiler.passes.session import PROGRAM_FILE, Session
 from hw.isa import INSTRUCTION_BYTES, Node, assemble, parse
-from hw.kernel import gemm_program, program_bytes
+from hw.kernel import program_bytes
+from hw.launch import launch_program
 
 
-def layer_program(op: LinearOp) -> tuple[Node, ...]:
-    return gemm_program(op.planned, op.placed.regions)
+def layer_programs(op: LinearOp) -> dict[str, tuple[Node, ...]]:
+    """The programs of a placed layer by name."""
+    return {name: launch_program(launch, op.placed.regions)
+            for name, launch in op.launches.items()}
 
 
 def run(program: Program, session: Session) -> Program:
@@ -17,8 +20,9 @@ def run(program: Program, session: Session) -> Program:
     assert where is not None
     with (session.folder / PROGRAM_FILE).open("wb") as file:
         for op in program.linears:
-            file.seek(op.placed.program)
-            file.write(program_bytes(layer_program(op), program.machine))
+            for name, nodes in layer_programs(op).items():
+                file.seek(op.placed.codes[name].offset)
+                file.write(program_bytes(nodes, program.machine))
         file.truncate(where.program_bytes)
     return program.with_linears(replace(op, emitted=True) for op in program.linears)
 
@@ -26,7 +30,8 @@ def run(program: Program, session: Session) -> Program:
 def verify(program: Program, session: Session) -> None:
     data = (session.folder / PROGRAM_FILE).read_bytes()
     for op in program.linears:
-        start, count = op.placed.program, op.placed.instructions
-        code = data[start:start + count * INSTRUCTION_BYTES]
-        if assemble(parse(code)) != assemble(layer_program(op)):
-            raise VerifyError(f"the program of layer {op.name} does not read back")
+        for name, nodes in layer_programs(op).items():
+            start, count = op.placed.codes[name]
+            code = data[start:start + count * INSTRUCTION_BYTES]
+            if assemble(parse(code)) != assemble(nodes):
+                raise VerifyError(f"the {name} program of layer {op.name} does not read back")

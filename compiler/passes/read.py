@@ -23,9 +23,21 @@ def launch_tokens(model: Transformer, tokens: int, name: str) -> int:
     return tokens
 
 
+def check_decode(model: Transformer, tokens: int, name: str) -> None:
+    """Raise :class:`MapError` where one-token programs serve nothing."""
+    if not model.causal:
+        raise MapError(f"--decode is for models that write text, and {name} is of a "
+                       f"{model.family} model: leave it out")
+    if tokens == 1:
+        raise MapError("--decode adds programs for one token to those for several: give --tokens "
+                       "2 or more, or leave --decode out")
+
+
 def run(program: Program, session: Session) -> Program:
     """Raises :class:`MapError` for tokens that the model cannot take."""
     checkpoint = session.checkpoint
+    if program.options.decode:
+        check_decode(checkpoint.model, program.options.tokens, checkpoint.path.name)
     tokens = launch_tokens(checkpoint.model, program.options.tokens, checkpoint.path.name)
     return replace(
         program, options=replace(program.options, tokens=tokens),

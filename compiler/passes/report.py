@@ -1,19 +1,22 @@
 """What the model costs on the machine: cycles by the cycle model, bytes, and the host's share."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from compiler.attention_cost import attention_totals
 from compiler.graph import AttentionOp, HostOp, LinearOp, Program, VerifyError
 from compiler.key_form import KeyForm
-from compiler.passes.emit import layer_program
+from compiler.memory import AGAIN, DECODE, PREFILL
+from compiler.passes.emit import layer_programs
 from compiler.passes.session import Progress
 from hw.control import COUNTERS
-from hw.plan import Plan
+from hw.launch import Launch
 from sim.cycles import CycleResult, run_cycles
 from sim.memory import Memory
 from sim.record import CAUSES
+
+PROGRAMS = (PREFILL, DECODE, PREFILL + AGAIN, DECODE + AGAIN)
 
 
 def padding(op: LinearOp) -> list[str]:
@@ -61,6 +64,26 @@ def layer_row(op: LinearOp, memory: Memory, result: CycleResult) -> dict[str, An
     }
 
 
+def program_cycles(op: LinearOp, found: Mapping[str, CycleResult]) -> dict[str, Any]:
+    """What a row has beside, where the layer has a program for one token: the cycles of each of its
+    programs, None for those of weights that do not stay."""
+    if op.one is None:
+        return {}
+    return {"programs": {name: found[name].counters["run"] if name in found else None
+                         for name in PROGRAMS}}
+
+
+def total_cycles(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Sums of the rows' ``programs``, if they have any: a launch after another takes its full
+    cycles where weights do not stay."""
+    if not all("programs" in row for row in rows):
+        return {}
+    programs = [row["programs"] for row in rows]
+    return {"programs": {name: sum(
+        each[name] if each[name] is not None else each[name.removesuffix(AGAIN)]
+        for each in programs) for name in PROGRAMS}}
+
+
 def host_rows(program: Program, array_macs: int, left: Mapping[AttentionOp, str]
               ) -> list[dict[str, Any]]:
     """Operators left to the host, like ones together, those of attention that the array does not
@@ -105,21 +128,25 @@ def totals(program: Program) -> dict[str, Any]:
         "roofline_cycles": sum(row["roofline_cycles"] for row in rows), "layers": len(rows),
         "bits_per_weight": 8 * (sums["weight_bytes"] + sums["scale_bytes"]) / weights,
         "array_share": 1 - sum(row["share"] for row in hosted), "host": hosted,
-        "attention": attention,
+        "attention": attention, **total_cycles(rows),
     }
 
 
 def run(program: Program, session: Progress) -> Program:
     """Cycles of one launch per layer, alone in the memory of the options."""
     machine, memory = program.machine, program.options.memory
-    known: dict[Plan, CycleResult] = {}  # layers of one plan differ in addresses, by whole pages
+    known: dict[Launch, CycleResult] = {}  # like launches differ in addresses, by whole pages
 
-    def cycles(op: LinearOp) -> CycleResult:
-        if op.planned not in known:
-            known[op.planned] = run_cycles(machine, layer_program(op), memory, op.placed.program)
-        return known[op.planned]
+    def row(op: LinearOp) -> dict[str, Any]:
+        nodes = layer_programs(op)
+        for name, launch in op.launches.items():
+            if launch not in known:
+                known[launch] = run_cycles(machine, nodes[name], memory,
+                                           op.placed.codes[name].offset)
+        found = {name: known[launch] for name, launch in op.launches.items()}
+        return layer_row(op, memory, found[PREFILL]) | program_cycles(op, found)
 
-    done = program.with_linears(replace(op, row=layer_row(op, memory, cycles(op)))
+    done = program.with_linears(replace(op, row=row(op))
                                 for op in session.track(program.linears, "estimate"))
     return replace(done, totals=totals(done))
 

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from compiler.graph import LinearOp, Program, VerifyError
+from compiler.graph import LinearOp, Options, Program, VerifyError
 from compiler.passes.session import Progress
 from compiler.tilings import choose_plan, read_plan
 from hw.config import Machine
 from hw.kernel import plan_gemm
+from hw.launch import plan_one_token, staying
 from hw.plan import Plan, PlanError
 
 HEURISTIC, ILP = SCHEDULES = ("heuristic", "ilp")
@@ -28,18 +29,32 @@ def plan_layer(machine: Machine, op: LinearOp, schedule: str = HEURISTIC,
         raise PlanError(f"layer {op.name}: {error}") from None
 
 
+def plans_of(machine: Machine, op: LinearOp, options: Options,
+             fields: Mapping[str, Any] | None = None) -> tuple[Plan, Plan | None]:
+    """The layer's plan as :func:`plan_layer` gives it, and that of its one-token program. With
+    one, weights stay in their buffers where they fit."""
+    plan = plan_layer(machine, op, options.schedule, fields)
+    if not options.decode:
+        return plan, None
+    plan = staying(plan)
+    try:
+        return plan, plan_one_token(plan)
+    except PlanError as error:
+        raise PlanError(f"layer {op.name}: {error}") from None
+
+
 def run(program: Program, session: Progress) -> Program:
     """Raises :class:`PlanError` for a layer that fits no tiling."""
-    plans: dict[tuple, Plan] = {}
+    plans: dict[tuple, tuple[Plan, Plan | None]] = {}
 
-    def plan(op: LinearOp) -> Plan:
+    def tiled(op: LinearOp) -> LinearOp:
         key = (op.m, op.stored_k, op.n, op.chosen, op.group_size, op.asymmetric)
         if key not in plans:
-            plans[key] = plan_layer(program.machine, op, program.options.schedule)
-        return plans[key]
+            plans[key] = plans_of(program.machine, op, program.options)
+        plan, one = plans[key]
+        return replace(op, plan=plan, one=one)
 
-    return program.with_linears(replace(op, plan=plan(op))
-                                for op in session.track(program.linears, "tile"))
+    return program.with_linears(map(tiled, session.track(program.linears, "tile")))
 
 
 def verify(program: Program, session: Progress) -> None:
@@ -49,3 +64,9 @@ def verify(program: Program, session: Progress) -> None:
             raise VerifyError(f"the plan of layer {op.name} has another shape")
         if plan.k_tiles * program.machine.k_tile < op.stored_k or plan.n_padded < op.n:
             raise VerifyError(f"the tiles of layer {op.name} do not cover it")
+        if program.options.decode != (op.one is not None):
+            raise VerifyError(f"layer {op.name} lacks a plan for one token, or has one unasked")
+        if (one := op.one) is not None and (one.spec != replace(spec, m=1)
+                                            or one.tiles != plan.tiles
+                                            or one.row_mode != plan.row_mode):
+            raise VerifyError(f"one token of layer {op.name} does not read its stored weights")

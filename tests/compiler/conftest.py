@@ -39,6 +39,15 @@ def checkpoints(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def decoding(checkpoints, tmp_path_factory):
+    """The Llama with programs for 4 tokens and for one. Read only."""
+    out = tmp_path_factory.mktemp("decoding") / "llama"
+    map_checkpoint(checkpoints["llama"], out, PRESETS["tiny"],
+                   Options(tokens=4, group_size=8, decode=True))
+    return out
+
+
+@pytest.fixture(scope="session")
 def images(checkpoints, tmp_path_factory):
     """By name; read only. The Llama is mapped for one token."""
     found = {}
