@@ -8,12 +8,13 @@ from numpy.typing import NDArray
 
 from compiler.attention import CodeCache
 from compiler.execute import bias
+from compiler.graph import LinearOp
 from compiler.image import Image
 from compiler.key_form import KeyForm
 from compiler.launches import Launches, Product
 from compiler.layer_inputs import prepared
 from compiler.weights import ImageWeights
-from models.arithmetic import AttentionCache, FloatCache
+from models.arithmetic import Arithmetic, AttentionCache, FloatCache
 from models.golden import dequantize_output
 from models.quantize import quantize_activations
 
@@ -22,8 +23,9 @@ __all__ = ["Array"]
 Floats = NDArray[np.floating[Any]]
 
 
-class Array:
-    """:class:`models.arithmetic.Arithmetic` of the image's layers and ``layers`` of attention.
+class Array(Arithmetic):
+    """The image's layers and ``layers`` of attention. Layers that do not read one another share
+    launches.
 
     Activations of every token are quantized to the machine's bits, products are integers, and
     scales and bias are applied in float64 before the result is rounded to the dtype of ``x``.
@@ -38,16 +40,27 @@ class Array:
         self.weights = ImageWeights(image)
 
     def linear(self, name: str, x: Floats) -> Floats:
-        op = self.image.layer(name)
-        qm = self.weights.prepared(op)
-        a, sx = quantize_activations(prepared(self.image.options, self.tensors, name, x),
-                                     self.launches.machine.act_bits)
+        return self.linears({name: x})[name]
+
+    def linears(self, inputs: Mapping[str, Floats]) -> dict[str, Floats]:
+        products, found = [], {}
+        for name, x in inputs.items():
+            op = self.image.layer(name)
+            product, found[name] = self._product(op, x)
+            products.append(product)
+        self.launches.launch(*products)
+        return found
+
+    def _product(self, op: LinearOp, x: Floats) -> tuple[Product, Floats]:
+        """A layer's product, and what it gives."""
+        machine, qm = self.launches.machine, self.weights.prepared(op)
+        a, sx = quantize_activations(
+            prepared(self.image.options, self.tensors, op.name, x), machine.act_bits)
         y = qm(a)
-        self.launches.launch(Product(operator=op.role, name=name,
-                                     spec=op.spec(self.launches.machine, len(a)),
-                                     a=qm.by_column(a), y=y,
-                                     packed=lambda plan: self.weights.packed(op, plan)))
-        return dequantize_output(y, qm, sx, bias(self.image, op)).astype(x.dtype)
+        product = Product(operator=op.role, name=op.name, datatype=op.chosen.name,
+                          spec=op.spec(machine, len(a)), a=qm.by_column(a), y=y,
+                          packed=lambda plan: self.weights.packed(op, plan))
+        return product, dequantize_output(y, qm, sx, bias(self.image, op)).astype(x.dtype)
 
     def cache(self) -> AttentionCache:
         if self.form is None:

@@ -45,7 +45,8 @@ class _Kept:
 
 
 class CodeCache:
-    """A :class:`models.arithmetic.AttentionCache` whose products are launches of the array."""
+    """A :class:`models.arithmetic.AttentionCache` whose products are launches of the array, those
+    of a layer's heads together."""
 
     def __init__(self, launches: Launches, form: KeyForm, layers: int) -> None:
         self._launches, self.form = launches, form
@@ -82,14 +83,14 @@ class CodeCache:
         added, kept = self._coded(key, value), self._kept[layer]
         self._kept[layer] = added if kept is None else kept.then(added)
 
-    def _launch(self, operator: str, layer: int, a: NDArray[np.integer], y: NDArray[np.int64],
-                matrix: Callable[[], QuantizedMatrix]) -> None:
+    def _product(self, operator: str, layer: int, a: NDArray[np.integer], y: NDArray[np.int64],
+                 matrix: Callable[[], QuantizedMatrix]) -> Product:
         """``matrix`` is made only where the RTL needs it."""
         (m, k), n = a.shape, y.shape[1]
         spec = self.form.spec(self._launches.machine, operator == VALUES, m, k, n)
-        self._launches.launch(Product(
-            operator=operator, name=f"{operator} of layer {layer}", spec=spec, a=a, y=y,
-            packed=lambda plan: pack_weights(plan, matrix())))
+        return Product(operator=operator, name=f"{operator} of layer {layer}",
+                       datatype=self.form.name, spec=spec, a=a, y=y,
+                       packed=lambda plan: pack_weights(plan, matrix()))
 
     def _rows(self, heads: NDArray[Any], kept: _Kept) -> NDArray[Any]:
         """[heads, T, …] as [kv_heads, group of heads · T, …]: query heads count as tokens."""
@@ -99,11 +100,14 @@ class CodeCache:
         kept, (tokens, heads, _) = self._of(layer), query.shape
         rows = self._rows(query.swapaxes(0, 1), kept)
         found = np.empty((*rows.shape[:2], kept.keys.shape[1]), dtype=query.dtype)
+        products = []
         for number, row in enumerate(rows):
             a, sx = quantize_activations(row, self._launches.machine.act_bits)
             y = (a.astype(np.float64) @ kept.keys[number].T).astype(np.int64)
             found[number] = np.multiply.outer(sx, kept.key_scale[number]) * y
-            self._launch(SCORES, layer, a, y, partial(self._key_matrix, kept, number))
+            products.append(self._product(SCORES, layer, a, y,
+                                          partial(self._key_matrix, kept, number)))
+        self._launches.launch(*products)
         return found.reshape(heads, tokens, -1)
 
     def _key_matrix(self, kept: _Kept, number: int) -> QuantizedMatrix:
@@ -127,11 +131,14 @@ class CodeCache:
         rows, bits = self._rows(weights, kept), self.form.weight_bits(
             total, self._launches.machine.act_bits)
         found = np.empty((*rows.shape[:2], kept.values.shape[2]), dtype=weights.dtype)
+        products = []
         for number, row in enumerate(rows):
             # Relative to the greatest, so that scales of any size make activations near 1.
             top = kept.value_scale[number].max()
             a, sx = quantize_activations(row * (kept.value_scale[number] / top), bits)
             y = (a.astype(np.float64) @ kept.values[number]).astype(np.int64)
             found[number] = (sx * top)[:, None] * y
-            self._launch(VALUES, layer, a, y, partial(self._value_matrix, kept, number))
+            products.append(self._product(VALUES, layer, a, y,
+                                          partial(self._value_matrix, kept, number)))
+        self._launches.launch(*products)
         return found.reshape(heads, tokens, -1).swapaxes(0, 1)

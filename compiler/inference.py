@@ -15,7 +15,7 @@ from compiler.image import Image, ImageError
 from compiler.key_form import KeyForm
 from compiler.launches import Launches
 from compiler.layer_inputs import prepared
-from models.arithmetic import FloatCache
+from models.arithmetic import Arithmetic, FloatCache
 from models.families import ConfigError, transformer
 from models.functions import FLOAT, Functions
 from models.network import Network
@@ -25,7 +25,7 @@ __all__ = ["MappedModel", "checkpoint_network"]
 Floats = NDArray[np.floating[Any]]
 
 
-class _Dequantized:
+class _Dequantized(Arithmetic):
     """The image's weights in floating point, float32, read for every product."""
 
     def __init__(self, image: Image, tensors: Mapping[str, np.ndarray], layers: int) -> None:

@@ -1,6 +1,10 @@
 """The launches of a whole model: every product on the golden model, and beside it the cycle model
 or the RTL, with totals by operator.
 
+Products that do not depend on one another share a launch, as far as one program takes them
+(:mod:`hw.chain`). What they take together is not one product's: it counts for their operators
+together.
+
 The model goes on with the golden accumulators. RTL runs are started as products come and end in
 their own time, two or more at once; each is compared with the golden accumulators of the same
 activations. If none differs, a run on the RTL alone has the same values throughout: the first
@@ -9,7 +13,7 @@ product that differed would have been found.
 
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -18,20 +22,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler.execute import BACKENDS, InputError
+from hw.chain import split_chain
 from hw.config import Machine
 from hw.control import COUNTERS
 from hw.kernel import plan_gemm
 from hw.pack import PackedWeights
 from hw.plan import GemmSpec, Plan, PlanError
+from sim.chain import ChainLayout, chain_layout, run_chain
 from sim.cycles import CycleResult, run_cycles
-from sim.gemm import Layout, layout, run_gemm
 from sim.memory import Memory
 from sim.verilated import RunResult, Say, SimulationError, build, silent
 
 __all__ = ["Launches", "Product", "Totals"]
 
 Engines = dict[str, dict[str, int]]
-Simulated = tuple[NDArray[np.int64], RunResult, CycleResult]
+Simulated = tuple[list[NDArray[np.int64]], RunResult, CycleResult]
+Form = tuple[GemmSpec, str]     # all that a product's program depends on
 
 LAYOUTS_KEPT = 64   # programs as they are loaded; their cycles are kept for all
 
@@ -43,20 +49,34 @@ def _none() -> Engines:
 @dataclass(frozen=True, kw_only=True)
 class Product:
     """One matrix product: ``y`` int64 [m, n] is what it gives for activations ``a``, which are in
-    the order of the stored columns. ``packed`` gives the weights as a plan streams them."""
+    the order of the stored columns. ``packed`` gives the weights, of the datatype or mixture of
+    that name, as a plan streams them."""
     operator: str
     name: str
+    datatype: str
     spec: GemmSpec
     a: NDArray[np.integer]
     y: NDArray[np.int64]
     packed: Callable[[Plan], PackedWeights]
 
 
+    @property
+    def form(self) -> Form:
+        return self.spec, self.datatype
+
+
+def _named(products: Sequence[Product]) -> str:
+    more = len(products) - 1
+    return f"layer {products[0].name}" + (f" and {more} more in its launch" if more else "")
+
+
 @dataclass(kw_only=True)
 class Totals:
-    """Sums over launches. ``cycles`` and ``engines`` (counters by engine) are the cycle model's,
-    those named ``rtl`` the RTL's. ``wrong_bits`` counts bits of accumulators that differ on the
-    RTL, ``wrong_counters`` launches in which any counter does."""
+    """Sums over products and launches; on the golden model nothing is launched. ``cycles`` and
+    ``engines`` (counters by engine) are the cycle model's, those named ``rtl`` the RTL's.
+    ``wrong_bits`` counts bits of accumulators that differ on the RTL, ``wrong_counters`` launches
+    in which any counter does."""
+    products: int = 0
     launches: int = 0
     macs: int = 0
     accumulators: int = 0
@@ -68,8 +88,8 @@ class Totals:
     rtl_engines: Engines = field(default_factory=_none)
 
     def add(self, other: "Totals") -> None:
-        for name in ("launches", "macs", "accumulators", "cycles", "rtl_cycles", "wrong_bits",
-                     "wrong_counters"):
+        for name in ("products", "launches", "macs", "accumulators", "cycles", "rtl_cycles",
+                     "wrong_bits", "wrong_counters"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for mine, others in ((self.engines, other.engines), (self.rtl_engines, other.rtl_engines)):
             for engine, counters in others.items():
@@ -78,10 +98,10 @@ class Totals:
 
     def to_dict(self, backend: str) -> dict[str, Any]:
         """What ``backend`` knows."""
-        found: dict[str, Any] = {"launches": self.launches, "macs": self.macs,
+        found: dict[str, Any] = {"products": self.products, "macs": self.macs,
                                  "accumulators": self.accumulators}
         if backend != "golden":
-            found |= {"cycles": self.cycles, "engines": self.engines}
+            found |= {"launches": self.launches, "cycles": self.cycles, "engines": self.engines}
         if backend == "rtl":
             found |= {"rtl_cycles": self.rtl_cycles, "rtl_engines": self.rtl_engines,
                       "mismatching_bits": self.wrong_bits,
@@ -94,7 +114,7 @@ class Launches:
 
     Parameters
     ----------
-    backend : golden; cycles, which adds the cycle model's counters; rtl, which runs every product
+    backend : golden; cycles, which adds the cycle model's counters; rtl, which runs every launch
         on the RTL too
     workers : RTL runs at a time; the machine's processors if left out
     """
@@ -107,9 +127,11 @@ class Launches:
         self.by_operator: dict[str, Totals] = {}
         self.first_difference: str | None = None
         self.seconds = 0.0  # of the RTL simulator, all runs added up
-        self._plans: dict[GemmSpec, tuple[Plan, CycleResult]] = {}
-        self._layouts: dict[GemmSpec, Layout] = {}
-        self._running: deque[tuple[Product, Future[Simulated]]] = deque()
+        self._plans: dict[GemmSpec, Plan] = {}
+        self._splits: dict[tuple[Form, ...], list[int]] = {}
+        self._models: dict[tuple[Form, ...], CycleResult] = {}
+        self._layouts: dict[tuple[Form, ...], ChainLayout] = {}
+        self._running: deque[tuple[str, tuple[Product, ...], Future[Simulated]]] = deque()
         self._workers = workers or os.cpu_count() or 1
         self._pool = ThreadPoolExecutor(self._workers) if backend == "rtl" else None
         if backend == "rtl":
@@ -148,58 +170,94 @@ class Launches:
         return found | ({"first_difference": self.first_difference}
                         if self.backend == "rtl" else {})
 
-    def launch(self, product: Product) -> None:
-        """Count ``product``, and run it if that is asked for. Raises :class:`PlanError` for one
+    def launch(self, *products: Product) -> None:
+        """Count ``products``, which do not depend on one another, and run them if that is asked
+        for, in as few launches as the machine's buffers allow. Raises :class:`PlanError` for one
         that does not fit the machine, and what an earlier RTL run raised."""
-        part = self.by_operator.setdefault(product.operator, Totals())
-        part.add(Totals(launches=1, macs=product.spec.macs, accumulators=product.y.size))
+        operators = " + ".join(dict.fromkeys(product.operator for product in products))
+        part = self.by_operator.setdefault(operators, Totals())
+        for product in products:
+            part.add(Totals(products=1, macs=product.spec.macs, accumulators=product.y.size))
         if self.backend == "golden":
             return
-        where = self._layout(product)
-        model = self._plans[product.spec][1]
-        part.add(Totals(cycles=model.counters["run"], engines=model.engines))
-        if self._pool is not None:
-            while len(self._running) > 2 * self._workers:
-                self._collect()
-            future = self._pool.submit(self._simulate, product, where, model)
-            self._running.append((product, future))
+        start = 0
+        for count in self._split(products):
+            self._launch(operators, products[start:start + count])
+            start += count
 
     def finish(self) -> None:
         """Wait for all RTL runs."""
         while self._running:
             self._collect()
 
-    def _layout(self, product: Product) -> Layout:
+    def _plan(self, product: Product) -> Plan:
         spec = product.spec
-        try:
-            plan = self._plans[spec][0] if spec in self._plans else plan_gemm(self.machine, spec)
-        except PlanError as error:
-            raise PlanError(f"layer {product.name}: {error}") from None
-        if spec not in self._layouts:
+        if spec not in self._plans:
+            try:
+                self._plans[spec] = plan_gemm(self.machine, spec)
+            except PlanError as error:
+                raise PlanError(f"layer {product.name}: {error}") from None
+        return self._plans[spec]
+
+    def _split(self, products: tuple[Product, ...]) -> list[int]:
+        """Products of each launch. Those that take fewer cycles apart, as buffers are shared out
+        evenly, are launched apart."""
+        key = tuple(product.form for product in products)
+        if key not in self._splits:
+            found: list[int] = []
+            for count in split_chain([self._plan(product) for product in products],
+                                     [product.datatype for product in products]):
+                part = products[sum(found):sum(found) + count]
+                apart = sum(self._layout((product,))[1].counters["run"] for product in part)
+                slower = self._layout(part)[1].counters["run"] > apart
+                found += [1] * count if slower else [count]
+            self._splits[key] = found
+        return self._splits[key]
+
+    def _launch(self, operators: str, products: tuple[Product, ...]) -> None:
+        where, model = self._layout(products)
+        self.by_operator[operators].add(Totals(
+            launches=1, cycles=model.counters["run"], engines=model.engines))
+        if self._pool is not None:
+            while len(self._running) > 2 * self._workers:
+                self._collect()
+            self._running.append((operators, products, self._pool.submit(
+                self._simulate, products, where, model)))
+
+    def _layout(self, products: tuple[Product, ...]) -> tuple[ChainLayout, CycleResult]:
+        key = tuple(product.form for product in products)
+        if key not in self._layouts:
             while len(self._layouts) >= LAYOUTS_KEPT:
                 del self._layouts[next(iter(self._layouts))]
-            self._layouts[spec] = layout(plan)
-        where = self._layouts[spec]
-        if spec not in self._plans:
-            self._plans[spec] = plan, run_cycles(self.machine, where.program, self.memory)
-        return where
+            self._layouts[key] = chain_layout([self._plan(product) for product in products])
+        where = self._layouts[key]
+        if key not in self._models:
+            self._models[key] = run_cycles(self.machine, where.program, self.memory)
+        return where, self._models[key]
 
     def _collect(self) -> None:
         """Wait for the earliest RTL run and add it up."""
-        product, future = self._running.popleft()
-        y, rtl, model = future.result()
-        wrong, same = int(np.bitwise_count(y ^ product.y).sum()), rtl.counters == model.counters
-        if self.first_difference is None and (wrong or not same):
-            self.first_difference = product.name
+        operators, products, future = self._running.popleft()
+        found, rtl, model = future.result()
+        wrong = [int(np.bitwise_count(y ^ product.y).sum())
+                 for y, product in zip(found, products, strict=True)]
+        same = rtl.counters == model.counters
+        if self.first_difference is None and (any(wrong) or not same):
+            self.first_difference = next(
+                (product.name for product, bits in zip(products, wrong, strict=True) if bits),
+                products[0].name)
         self.seconds += rtl.seconds
-        self.by_operator[product.operator].add(Totals(
-            rtl_cycles=rtl.counters["run"], wrong_bits=wrong, wrong_counters=int(not same),
+        self.by_operator[operators].add(Totals(
+            rtl_cycles=rtl.counters["run"], wrong_bits=sum(wrong), wrong_counters=int(not same),
             rtl_engines=rtl.engines))
 
-    def _simulate(self, product: Product, where: Layout, model: CycleResult) -> Simulated:
+    def _simulate(self, products: tuple[Product, ...], where: ChainLayout, model: CycleResult
+                  ) -> Simulated:
         try:
-            y, rtl = run_gemm(where, product.packed(where.plan), product.a, self.memory,
-                              max_cycles=2 * model.counters["total"] + 1000)
+            packed = [product.packed(plan)
+                      for product, plan in zip(products, where.plans, strict=True)]
+            found, rtl = run_chain(where, packed, [product.a for product in products], self.memory,
+                                   max_cycles=2 * model.counters["total"] + 1000)
         except (PlanError, SimulationError) as error:
-            raise type(error)(f"layer {product.name}: {error}") from None
-        return y, rtl, model
+            raise type(error)(f"{_named(products)}: {error}") from None
+        return found, rtl, model

@@ -19,9 +19,9 @@ BEST = 5  # next tokens shown
 
 def _cells(name: str, part: Totals, backend: str) -> Iterable[str]:
     yield name
-    yield from (f"{value:,}" for value in (part.launches, part.macs, part.accumulators))
+    yield from (f"{value:,}" for value in (part.products, part.macs, part.accumulators))
     if backend != "golden":
-        yield f"{part.cycles:,}"
+        yield from (f"{value:,}" for value in (part.launches, part.cycles))
         yield from (f"{part.engines[engine]['busy']:,}" for engine in part.engines)
     if backend == "rtl":
         yield from (f"{value:,}" for value in (part.rtl_cycles, part.wrong_bits,
@@ -29,16 +29,16 @@ def _cells(name: str, part: Totals, backend: str) -> Iterable[str]:
 
 
 def print_launches(out: Console, launches: Launches) -> None:
-    """A row per operator, and their sum."""
+    """A row per operator, or per operators that share launches, and their sum."""
     backend, total = launches.backend, launches.totals
     table = Table(title=f"products on {launches.machine.name}, {backend}")
-    columns = ["operator", "launches", "MACs", "accumulators"]
+    columns = ["operators", "products", "MACs", "accumulators"]
     if backend != "golden":
-        columns += ["cycles (model)", *(f"{engine} busy" for engine in total.engines)]
+        columns += ["launches", "cycles (model)", *(f"{engine} busy" for engine in total.engines)]
     if backend == "rtl":
         columns += ["cycles (RTL)", "wrong bits", "launches of other counters"]
     for column in columns:
-        table.add_column(column, justify="left" if column == "operator" else "right")
+        table.add_column(column, justify="left" if column == "operators" else "right")
     for name, part in (*launches.by_operator.items(), ("total", total)):
         table.add_row(*_cells(name, part, backend))
     out.print(table)

@@ -44,6 +44,11 @@ class Arithmetic(Protocol):
         """The layer of that canonical name: [T, K] to [T, N], bias and scales included, in the
         dtype of ``x``. T is at least 1."""
 
+    def linears(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Several layers that do not read one another, by name; one after another unless they run
+        better together."""
+        return {name: self.linear(name, x) for name, x in inputs.items()}
+
     def cache(self) -> AttentionCache:
         """That of a new sequence."""
 
@@ -99,7 +104,7 @@ class FloatCache:
         return found.transpose(2, 0, 1, 3).reshape(tokens, heads, -1)
 
 
-class FloatArithmetic:
+class FloatArithmetic(Arithmetic):
     """Products in the dtype of ``x``.
 
     ``tensors`` holds weights and biases by canonical name, as the checkpoint stores them; they are

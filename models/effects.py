@@ -35,7 +35,7 @@ def rounded(x: Array, bits: int) -> Array:
     return result
 
 
-class WatchedArithmetic:
+class WatchedArithmetic(Arithmetic):
     """``inner``, with ``see(name, x)`` in place of every activation ``x`` that reaches one of the
     layers called ``names``."""
 

@@ -130,7 +130,7 @@ def rotated_tensors(linears: Iterable[LinearShape], tensors: Mapping[str, Array]
     return found
 
 
-class RotatedArithmetic:
+class RotatedArithmetic(Arithmetic):
     """``inner`` with the activations of the layers called ``names`` rotated before they reach it,
     where their weights are those of :func:`rotate_weight`. Attention is left as it is."""
 

@@ -51,8 +51,12 @@ class _Pass:
 
     def run(self) -> Array:
         values: dict[str, Any] = {}
-        for op, done in self.network.schedule:
-            values[op.name] = _RUN[type(op)](self, op, *(values[name] for name in op.inputs))
+        for group, done in self.network.schedule:
+            if isinstance(group[0], ops.LinearOperator):
+                values |= self.linears({op: values[op.inputs[0]] for op in group})
+            else:
+                (op,) = group
+                values[op.name] = _RUN[type(op)](self, op, *(values[name] for name in op.inputs))
             for name in done:
                 del values[name]
         result: Array = values[self.network.output]
@@ -83,12 +87,16 @@ class _Pass:
             return self.functions.rms_norm(x, gain, op.eps)
         return self.functions.layer_norm(x, gain, self.tensor(f"{op.name}.bias"), op.eps)
 
-    def linear(self, op: ops.LinearOperator, x: Array) -> Array:
-        if not len(x):  # an expert without a token
-            return np.zeros((0, op.shape.n), dtype=x.dtype)
-        if self.last_only and op.shape.role == "lm_head":
-            x = x[-1:]
-        return self.arithmetic.linear(op.name, x)
+    def linears(self, inputs: Mapping[ops.Operator, Array]) -> dict[str, Array]:
+        found, given = {}, {}
+        for op, x in inputs.items():
+            assert isinstance(op, ops.LinearOperator)
+            if not len(x):  # an expert without a token
+                found[op.name] = np.zeros((0, op.shape.n), dtype=x.dtype)
+            else:
+                last = self.last_only and op.shape.role == "lm_head"
+                given[op.name] = x[-1:] if last else x
+        return found | (self.arithmetic.linears(given) if given else {})
 
     def split(self, op: ops.Split, x: Array) -> Array:
         return x[:, op.start:op.start + op.width]
@@ -152,7 +160,7 @@ class _Pass:
 
 _RUN: dict[type[ops.Operator], Callable[..., Any]] = {
     ops.Patches: _Pass.patches, ops.Embedding: _Pass.embedding, ops.Norm: _Pass.norm,
-    ops.LinearOperator: _Pass.linear, ops.Split: _Pass.split, ops.Rotary: _Pass.rotary,
+    ops.Split: _Pass.split, ops.Rotary: _Pass.rotary,
     ops.CacheKeys: _Pass.cache_keys, ops.AttentionScores: _Pass.scores,
     ops.Softmax: _Pass.softmax, ops.AttentionValues: _Pass.values,
     ops.Activation: _Pass.activation, ops.Residual: _Pass.residual, ops.Router: _Pass.router,
@@ -160,14 +168,26 @@ _RUN: dict[type[ops.Operator], Callable[..., Any]] = {
     ops.FirstToken: _Pass.first_token}
 
 
-def _schedule(graph: nx.DiGraph) -> list[tuple[ops.Operator, tuple[str, ...]]]:
-    """Operators in order, poolers left out, and after each the values that none reads later."""
-    order = [op for _, op in graph.nodes(data="op") if not isinstance(op, ops.Pooler)]
-    last = {name: op.name for op in order for name in op.inputs}
-    ended: dict[str, list[str]] = {}
-    for name, reader in last.items():
-        ended.setdefault(reader, []).append(name)
-    return [(op, tuple(ended.get(op.name, ()))) for op in order]
+def _schedule(graph: nx.DiGraph) -> list[tuple[tuple[ops.Operator, ...], tuple[str, ...]]]:
+    """Operators in order, poolers left out, and after each the values that none reads later.
+    Linear layers that do not read one another, however far apart, come together: a layer is as
+    late as the most matrix products on a way to it make it."""
+    late: dict[str, int] = {}      # matrix products on the longest way to an operator's value
+    groups: dict[tuple[int, int, str], list[ops.Operator]] = {}
+    for _, op in graph.nodes(data="op"):
+        if isinstance(op, ops.Pooler):
+            continue
+        before = max((late[name] for name in op.inputs), default=0)
+        is_linear = isinstance(op, ops.LinearOperator)
+        is_product = is_linear or isinstance(op, ops.AttentionScores | ops.AttentionValues)
+        late[op.name] = before + is_product
+        groups.setdefault((before, is_product, "" if is_linear else op.name), []).append(op)
+    order = [tuple(groups[key]) for key in sorted(groups, key=lambda key: key[:2])]
+    last = {name: index for index, group in enumerate(order) for op in group for name in op.inputs}
+    ended: dict[int, list[str]] = {}
+    for name, index in last.items():
+        ended.setdefault(index, []).append(name)
+    return [(group, tuple(ended.get(index, ()))) for index, group in enumerate(order)]
 
 
 class Network:
@@ -197,7 +217,7 @@ class Network:
         self.arithmetic = FloatArithmetic(model, tensors) if arithmetic is None else arithmetic
         self.functions, self.dtype = functions, np.dtype(dtype)
         self.schedule = _schedule(self.graph)
-        self.output = self.schedule[-1][0].name
+        self.output = self.schedule[-1][0][-1].name
         host = host_tensors(model, self.graph)
         needed = [tensor.tensor for tensor in host]
         if arithmetic is None:
@@ -249,7 +269,7 @@ class Network:
 
     def _pixels(self, inputs: ArrayLike) -> Array:
         pixels = np.asarray(inputs)
-        first = next(op for op, _ in self.schedule)
+        first = self.schedule[0][0][0]
         assert isinstance(first, ops.Patches)
         if pixels.shape != (wanted := (first.channels, first.side, first.side)):
             raise ValueError(f"pixels must be of shape {wanted}, not {pixels.shape}")

@@ -7,6 +7,7 @@ import compiler.launches
 from compiler.execute import InputError
 from compiler.launches import Launches, Product
 from hw.config import PRESETS
+from hw.isa import flatten
 from hw.pack import gemm_spec, pack_weights
 from hw.plan import PlanError
 from models.golden import PreparedMatrix, mpgemm
@@ -16,12 +17,13 @@ from sim.verilated import SimulationError
 TINY = PRESETS["tiny"]
 
 
-def product(m=3, k=20, n=10, operator="up", seed=0, scheme="int4"):
+def product(m=3, k=20, n=10, operator="up", seed=0, scheme="int4", machine=TINY):
     rng = np.random.default_rng(seed)
     qm = quantize(rng.normal(size=(n, k)), scheme, 8)
     a = rng.integers(-128, 128, (m, k), dtype=np.int8)
-    return Product(operator=operator, name=f"layer.{operator}", spec=gemm_spec(TINY, m, qm), a=a,
-                   y=mpgemm(a, qm), packed=lambda plan: pack_weights(plan, qm))
+    return Product(operator=operator, name=f"layer.{operator}", datatype=qm.datatype.name,
+                   spec=gemm_spec(machine, m, qm), a=a, y=mpgemm(a, qm),
+                   packed=lambda plan: pack_weights(plan, qm))
 
 
 def run(backend, *products):
@@ -34,10 +36,10 @@ def run(backend, *products):
 def test_totals_by_operator():
     launches = run("golden", product(), product(m=1), product(operator="down"))
     up, down = launches.by_operator["up"], launches.by_operator["down"]
-    assert (up.launches, up.macs, up.accumulators) == (2, 4 * 200, 40)
-    assert (down.launches, down.macs, down.accumulators) == (1, 600, 30)
+    assert (up.products, up.macs, up.accumulators) == (2, 4 * 200, 40)
+    assert (down.products, down.macs, down.accumulators) == (1, 600, 30)
     assert launches.totals.macs == 1400 and launches.totals.cycles == 0 and launches.good
-    assert launches.totals.to_dict("golden") == {"launches": 3, "macs": 1400, "accumulators": 70}
+    assert launches.totals.to_dict("golden") == {"products": 3, "macs": 1400, "accumulators": 70}
 
 
 def test_rtl_counts_what_the_cycle_model_counts():
@@ -50,20 +52,62 @@ def test_rtl_counts_what_the_cycle_model_counts():
     assert found["mismatching_bits"] == found["mismatching_counters"] == 0
 
 
+@pytest.mark.parametrize("machine, counts", [
+    (TINY, [6]), (TINY.replace(program_depth=128), [3, 2, 1]), (TINY.replace(pe="mac"), [2, 4])],
+    ids=["all", "short program", "decode tables"])
+def test_products_given_together_share_launches(machine, counts):
+    """Bits of each, and cycles of all; other datatypes are other decode tables."""
+    products = [product(*shape, operator, seed, scheme, machine) for seed, (shape, operator, scheme)
+                in enumerate([((3, 20, 10), "q", "fp4"), ((3, 20, 10), "k", "fp4"),
+                              ((3, 20, 10), "v", "int4"), ((1, 20, 10), "v", "int4"),
+                              ((3, 20, 10), "v", "int4"), ((3, 40, 9), "q", "int4")])]
+    with Launches(machine, "rtl") as together:
+        together.launch(*products)
+    with Launches(machine, "cycles") as apart:
+        for each in products:
+            apart.launch(each)
+    assert [*together.by_operator] == ["q + k + v"] and together.good
+    total = together.totals
+    assert (total.products, total.launches) == (6, len(counts))
+    assert together._splits[tuple(each.form for each in products)] == counts
+    assert total.macs == apart.totals.macs and apart.totals.launches == 6
+    assert total.rtl_cycles == total.cycles < apart.totals.cycles
+    found = total.to_dict("rtl")
+    assert (found["products"], found["launches"]) == (6, len(counts))
+
+
+def test_products_that_are_slower_together_are_launched_apart(monkeypatch):
+    """A model in which each load of weights costs what the one before did, and more."""
+    run_cycles = compiler.launches.run_cycles
+
+    def slow(machine, program, memory):
+        found = run_cycles(machine, program, memory)
+        loads = sum(instr.op == "load" for instr in flatten(program))
+        found.counters["run"] = loads ** 2
+        return found
+
+    products = [product(), product(k=40, operator="gate"), product(n=30, operator="gate")]
+    for model, expected in ((run_cycles, 1), (slow, 3)):
+        monkeypatch.setattr(compiler.launches, "run_cycles", model)
+        with Launches(TINY, "cycles") as launches:
+            launches.launch(*products)
+        assert launches.totals.launches == expected
+
+
 @pytest.mark.parametrize("what", ["bits", "counter"])
 def test_differences_are_counted_and_the_first_is_named(monkeypatch, what):
     def differently(where, packed, a, *arguments, **more):
-        y, result = run_gemm(where, packed, a, *arguments, **more)
-        if where.plan.spec.k != 20:
-            return y, result
+        found, result = run_chain(where, packed, a, *arguments, **more)
+        if where.plans[0].spec.k != 20:
+            return found, result
         if what == "bits":
-            y[0, 2] ^= 0b1011
-            return y, result
+            found[0][0, 2] ^= 0b1011
+            return found, result
         counters = {**result.counters, "load_busy": result.counters["load_busy"] + 1}
-        return y, dataclasses.replace(result, counters=counters)
+        return found, dataclasses.replace(result, counters=counters)
 
-    run_gemm = compiler.launches.run_gemm
-    monkeypatch.setattr(compiler.launches, "run_gemm", differently)
+    run_chain = compiler.launches.run_chain
+    monkeypatch.setattr(compiler.launches, "run_chain", differently)
     launches = run("rtl", product(k=8, operator="first"), product(),
                    product(m=1, seed=1, operator="last"))
     total = launches.totals
@@ -71,6 +115,19 @@ def test_differences_are_counted_and_the_first_is_named(monkeypatch, what):
     assert total.wrong_bits == (3 + 3 if what == "bits" else 0)
     assert total.wrong_counters == (2 if what == "counter" else 0)
     assert launches.by_operator["first"].wrong_bits == 0
+
+
+def test_a_difference_within_a_launch_is_named(monkeypatch):
+    def differently(*arguments, **more):
+        found, result = run_chain(*arguments, **more)
+        found[1][2, 3] ^= 4
+        return found, result
+
+    run_chain = compiler.launches.run_chain
+    monkeypatch.setattr(compiler.launches, "run_chain", differently)
+    with Launches(TINY, "rtl") as launches:
+        launches.launch(product(), product(operator="gate"), product(operator="last"))
+    assert launches.first_difference == "layer.gate" and launches.totals.wrong_bits == 1
 
 
 def test_errors_name_the_layer(monkeypatch):
@@ -83,9 +140,12 @@ def test_errors_name_the_layer(monkeypatch):
     def broken(*arguments, **more):
         raise SimulationError("the machine stopped: it did")
 
-    monkeypatch.setattr(compiler.launches, "run_gemm", broken)
+    monkeypatch.setattr(compiler.launches, "run_chain", broken)
     with pytest.raises(SimulationError, match="layer layer.up: the machine stopped"):
         run("rtl", product())
+    with (pytest.raises(SimulationError, match="layer.up and 1 more in its launch: the machine"),
+          Launches(TINY, "rtl") as launches):
+        launches.launch(product(), product(operator="down"))
 
 
 @pytest.mark.parametrize("scheme", ["int4", "int8", "ternary", "bitmod4", "int4_o8"])

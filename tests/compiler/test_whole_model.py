@@ -12,6 +12,7 @@ from compiler.graph import Options
 from compiler.image import MANIFEST_FILE, open_image
 from compiler.mapping import map_checkpoint
 from hw.config import PRESETS
+from models.arithmetic import Arithmetic
 from models.bert import forward, make_quantized_linear, sentence_embedding
 from models.families import transformer
 from models.network import Network
@@ -83,7 +84,7 @@ def test_an_embedding_without_attention_on_the_array_is_the_encoders(command, im
     np.testing.assert_allclose(found["embedding"], exact, rtol=0, atol=1e-5)
     assert found["tokens"] == 5 and found["backend"] == "golden"
     assert "attention_scores" not in found["operators"]
-    assert found["totals"]["launches"] == 12
+    assert found["totals"]["products"] == 12 and "launches" not in found["totals"]
 
 
 def test_cosine_is_to_the_checkpoint_or_to_the_mapped_weights(command, images, checkpoints):
@@ -106,23 +107,34 @@ def test_rtl_of_a_whole_model(command, images, name, kv):
     key = "embedding" if name == "bert" else "logits"
     assert runs[0][key] == runs[1][key] == runs[2][key]
     golden, model, rtl = (run["totals"] for run in runs)
-    assert golden["launches"] == model["launches"] == rtl["launches"]
+    assert golden["products"] == model["products"] == rtl["products"]
+    assert model["launches"] == rtl["launches"]
     assert rtl["mismatching_bits"] == rtl["mismatching_counters"] == 0
     assert rtl["cycles"] == rtl["rtl_cycles"] == model["cycles"]
     assert rtl["engines"] == rtl["rtl_engines"] == model["engines"]
     assert runs[2]["first_difference"] is None
-    heads = {"bert": 2 * 3, "llama": 2}[name]   # layers by key heads
-    assert runs[2]["operators"]["attention_values"]["launches"] == heads
+    layers, heads = {"bert": (2, 3), "llama": (1, 2)}[name]
+    values = runs[2]["operators"]["attention_values"]
+    assert (values["products"], values["launches"]) == (layers * heads, layers)
+    operators = {"bert": {"query + key + value": 3, "attention_scores": heads,
+                          "attention_values": heads, "attention_output": 1, "ffn_up": 1,
+                          "ffn_down": 1},
+                 "llama": {"query + key + value": 3, "attention_scores": heads,
+                           "attention_values": heads, "attention_output": 1,
+                           "ffn_gate + ffn_up": 2, "ffn_down": 1, "lm_head": 1}}[name]
+    assert {key: part["products"] // layers for key, part in runs[2]["operators"].items()
+            } == operators
+    assert all(part["launches"] == layers for part in runs[2]["operators"].values())
     assert sum(part["rtl_cycles"] for part in runs[2]["operators"].values()) == rtl["rtl_cycles"]
 
 
 def test_a_difference_gives_status_1(command, images, monkeypatch):
     def differently(*arguments, **more):
-        y, result = run_gemm(*arguments, **more)
-        return y ^ (y == y.max()), result
+        found, result = run_chain(*arguments, **more)
+        return [y ^ (y == y.max()) for y in found], result
 
-    run_gemm = compiler.launches.run_gemm
-    monkeypatch.setattr(compiler.launches, "run_gemm", differently)
+    run_chain = compiler.launches.run_chain
+    monkeypatch.setattr(compiler.launches, "run_chain", differently)
     code, out, _ = command("run", images["llama"], "--text", "a", "--backend", "rtl")
     assert code == 1 and "something differs, first in model.layers.0.self_attn.q_proj" in out
 
@@ -161,7 +173,7 @@ def test_generation_takes_the_likeliest_token_each_time(command, images):
     matrices = {op.name: quantize(tensors[op.tensor], "int4", 8)
                 for op in open_image(images["llama"]).layers.values()}
 
-    class Plain:
+    class Plain(Arithmetic):
         def linear(self, name, x):
             a, sx = quantize_activations(x)
             return (a * sx[:, None] @ matrices[name].dequantize().T).astype(x.dtype)

@@ -1,8 +1,10 @@
 """Every family's network against its forward pass in a straight line."""
 
+import networkx as nx
 import numpy as np
 import pytest
 
+from models.arithmetic import FloatArithmetic
 from models.families import FAMILIES, transformer
 from models.network import Network
 from tests.models.families import CONFIGS, FORWARD, IDS, SEED, inputs, tensors
@@ -36,6 +38,41 @@ def test_cache_gives_the_logits_of_a_full_pass(family):
     cache = model.arithmetic.cache()
     steps = [model(IDS[:2], cache), *(model(IDS[t:t + 1], cache) for t in range(2, len(IDS)))]
     np.testing.assert_allclose(np.concatenate(steps), model(IDS), atol=1e-10, rtol=0)
+
+
+class Together(FloatArithmetic):
+    """Keeps the names of layers that are run together."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.groups = []
+
+    def linears(self, inputs):
+        self.groups.append([*inputs])
+        return super().linears(inputs)
+
+
+# How many layers are run at a time, in one block of each family.
+TOGETHER = {"phi": [4, 1, 1], "phi3": [1, 1, 1, 1], "gpt2": [1, 1, 1, 1], "opt": [3, 1, 1, 1],
+            "vit": [3, 1, 1, 1], "mixtral": [3, 1, 8, 4]}
+
+
+@pytest.mark.parametrize("family", CONFIGS)
+def test_layers_that_do_not_read_one_another_run_together(family):
+    config = CONFIGS[family]
+    model, weights = transformer(config), tensors(family)
+    together = Together(model, weights)
+    net = Network(model, config, weights, together, dtype=np.float64)
+    np.testing.assert_array_equal(net(inputs(family)), network(family)(inputs(family)))
+    for group in together.groups:
+        for name in group:
+            assert not nx.ancestors(net.graph, name) & {*group}
+    names = [name for group in together.groups for name in group]
+    assert len(names) == len({*names})
+    assert {*names} <= {linear.name for linear in model.linears()}
+    block = TOGETHER.get(family, [3, 1, 2, 1])
+    start = int(family == "vit")    # its patches come first
+    assert [len(group) for group in together.groups][start:start + len(block)] == block
 
 
 def test_experts_without_a_token_are_not_run():
