@@ -13,6 +13,7 @@ from compiler.image import Image
 from compiler.key_form import KeyForm
 from compiler.launches import Launches, Product
 from compiler.layer_inputs import prepared
+from compiler.pieces import Pieces
 from compiler.weights import ImageWeights
 from models.arithmetic import Arithmetic, AttentionCache, FloatCache
 from models.golden import dequantize_output
@@ -30,7 +31,8 @@ class Array(Arithmetic):
     Activations of every token are quantized to the machine's bits, products are integers, and
     scales and bias are applied in float64 before the result is rounded to the dtype of ``x``.
     ``tensors`` are the host's, and what is done to inputs first :mod:`compiler.layer_inputs`.
-    Attention is in floating point on the host where ``form`` is None.
+    Attention is in floating point on the host where ``form`` is None. Layers of an image with
+    one-token programs are launched as :class:`Pieces` says, others by a plan for all tokens.
     """
 
     def __init__(self, image: Image, tensors: Mapping[str, NDArray[Any]], launches: Launches,
@@ -38,6 +40,7 @@ class Array(Arithmetic):
         self.image, self.tensors, self.launches = image, tensors, launches
         self.layers, self.form = layers, form
         self.weights = ImageWeights(image)
+        self.pieces = Pieces(lambda launch: launches.model(launch).counters["run"])
 
     def linear(self, name: str, x: Floats) -> Floats:
         return self.linears({name: x})[name]
@@ -57,9 +60,11 @@ class Array(Arithmetic):
         a, sx = quantize_activations(
             prepared(self.image.options, self.tensors, op.name, x), machine.act_bits)
         y = qm(a)
+        launched = op.one is not None and self.launches.backend != "golden"
         product = Product(operator=op.role, name=op.name, datatype=op.chosen.name,
                           spec=op.spec(machine, len(a)), a=qm.by_column(a), y=y,
-                          packed=lambda plan: self.weights.packed(op, plan))
+                          packed=lambda plan: self.weights.packed(op, plan),
+                          launches=self.pieces.launches(op, len(a)) if launched else ())
         return product, dequantize_output(y, qm, sx, bias(self.image, op)).astype(x.dtype)
 
     def cache(self) -> AttentionCache:

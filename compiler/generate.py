@@ -14,6 +14,7 @@ from compiler.image import Image, ImageError
 from compiler.inference import MappedModel
 from compiler.key_form import KeyForm
 from compiler.launches import Launches
+from compiler.memory import DECODE, PREFILL
 from models.functions import FLOAT, Functions
 
 __all__ = ["Generated", "generate", "sample"]
@@ -24,7 +25,9 @@ UNFINISHED = "\N{REPLACEMENT CHARACTER}"  # what a part of a character decodes t
 @dataclass(kw_only=True)
 class Generated:
     """``cycles`` and ``seconds`` are by pass: the first reads the prompt and gives the first token,
-    each later one gives another. Cycles are the cycle model's, empty on the golden backend."""
+    each later one gives another. Cycles are the cycle model's, empty on the golden backend.
+    ``programs`` are the cycles of all linear layers by program, of an image with those for one
+    token."""
     prompt: str
     prompt_tokens: int
     ids: list[int] = field(default_factory=list)
@@ -32,16 +35,22 @@ class Generated:
     cycles: list[int] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     simulator_seconds: float = 0.0
+    programs: dict[str, int] | None = None
 
     def tokens_per_second(self, mhz: float) -> float | None:
         """Of passes of one token on an array at ``mhz``, the host's time left out."""
         later = self.cycles[1:] if len(self.cycles) > 1 else self.cycles
         return len(later) * mhz * 1e6 / sum(later) if later else None
 
+    def prompt_tokens_per_second(self, mhz: float) -> float | None:
+        """Of the prompt's, likewise."""
+        return self.prompt_tokens * mhz * 1e6 / self.cycles[0] if self.cycles else None
+
     def to_dict(self, launches: Launches, mhz: float) -> dict[str, Any]:
         found = {**vars(self), **launches.to_dict()}
         if launches.backend != "golden":
-            found |= {"mhz": mhz, "tokens_per_second": self.tokens_per_second(mhz)}
+            found |= {"mhz": mhz, "tokens_per_second": self.tokens_per_second(mhz),
+                      "prompt_tokens_per_second": self.prompt_tokens_per_second(mhz)}
         return found
 
 
@@ -81,6 +90,10 @@ def generate(image: Image, prompt: str, tokens: int, launches: Launches, form: K
     network, ends = mapped.on_array(launches, form, functions), _ends(mapped.config)
     cache, rng = network.arithmetic.cache(), np.random.default_rng(seed)
     found, reading = Generated(prompt=prompt, prompt_tokens=len(ids)), ids
+    if image.options.decode and launches.backend != "golden":
+        found.programs = {name: sum(launches.model(op.launches[name]).counters["run"]
+                                    for op in image.layers.values())
+                          for name in (PREFILL, DECODE)}
     while len(found.ids) < tokens:
         before, started = launches.totals.cycles, time.monotonic()
         logits = network(reading, cache, last_only=True)[-1]

@@ -56,9 +56,13 @@ def generate_(
         out, later = terminal(), found.seconds[1:] or found.seconds
         print_launches(out, launches)
         if found.cycles:
-            out.print(f"prompt      {found.prompt_tokens} tokens in {found.cycles[0]:,} cycles; "
-                      f"then {found.tokens_per_second(clock):.2f} tokens per second at "
-                      f"{clock:g} MHz, the host's time left out")
+            if programs := found.programs:
+                out.print(f"programs    {image.options.tokens} tokens in {programs['prefill']:,} "
+                          f"cycles of the linear layers, one in {programs['decode']:,}")
+            out.print(f"prompt      {found.prompt_tokens} tokens in {found.cycles[0]:,} cycles, "
+                      f"{found.prompt_tokens_per_second(clock):.2f} tokens per second; then "
+                      f"{found.tokens_per_second(clock):.2f} at {clock:g} MHz, the host's time "
+                      "left out")
         out.print(f"wall time   {sum(found.seconds):.1f} s, {sum(later) / len(later):.2f} s per "
                   "token after the prompt")
     if not launches.good:

@@ -3,7 +3,7 @@ or the RTL, with totals by operator.
 
 Products that do not depend on one another share a launch, as far as one program takes them
 (:mod:`hw.chain`). What they take together is not one product's: it counts for their operators
-together.
+together. A product may also come with launches of its own, one after another.
 
 The model goes on with the golden accumulators. RTL runs are started as products come and end in
 their own time, two or more at once; each is compared with the golden accumulators of the same
@@ -15,7 +15,8 @@ import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import Any, Self
 
 import numpy as np
@@ -24,20 +25,23 @@ from numpy.typing import NDArray
 from compiler.execute import BACKENDS, InputError
 from hw.chain import split_chain
 from hw.config import Machine
-from hw.control import COUNTERS
+from hw.control import COUNTERS, by_engine
 from hw.kernel import plan_gemm
+from hw.launch import Launch
 from hw.pack import PackedWeights
 from hw.plan import GemmSpec, Plan, PlanError
 from sim.chain import ChainLayout, chain_layout, run_chain
 from sim.cycles import CycleResult, run_cycles
 from sim.memory import Memory
+from sim.series import Series, launch_cycles, run_series, series
 from sim.verilated import RunResult, Say, SimulationError, build, silent
 
 __all__ = ["Launches", "Product", "Totals"]
 
 Engines = dict[str, dict[str, int]]
-Simulated = tuple[list[NDArray[np.int64]], RunResult, CycleResult]
-Form = tuple[GemmSpec, str]     # all that a product's program depends on
+Models = tuple[CycleResult, ...]    # of launches in a row
+Simulated = tuple[list[NDArray[np.int64]], RunResult, Models]
+Form = tuple[GemmSpec, str, tuple[Launch, ...]]     # all that a product's programs depend on
 
 LAYOUTS_KEPT = 64   # programs as they are loaded; their cycles are kept for all
 
@@ -50,7 +54,8 @@ def _none() -> Engines:
 class Product:
     """One matrix product: ``y`` int64 [m, n] is what it gives for activations ``a``, which are in
     the order of the stored columns. ``packed`` gives the weights, of the datatype or mixture of
-    that name, as a plan streams them."""
+    that name, as a plan streams them. ``launches`` take the rows of ``a`` in turn; without any it
+    is planned as a whole."""
     operator: str
     name: str
     datatype: str
@@ -58,11 +63,11 @@ class Product:
     a: NDArray[np.integer]
     y: NDArray[np.int64]
     packed: Callable[[Plan], PackedWeights]
-
+    launches: tuple[Launch, ...] = ()
 
     @property
     def form(self) -> Form:
-        return self.spec, self.datatype
+        return self.spec, self.datatype, self.launches
 
 
 def _named(products: Sequence[Product]) -> str:
@@ -129,8 +134,8 @@ class Launches:
         self.seconds = 0.0  # of the RTL simulator, all runs added up
         self._plans: dict[GemmSpec, Plan] = {}
         self._splits: dict[tuple[Form, ...], list[int]] = {}
-        self._models: dict[tuple[Form, ...], CycleResult] = {}
-        self._layouts: dict[tuple[Form, ...], ChainLayout] = {}
+        self._models: dict[Launch | tuple[Form, ...], CycleResult] = {}
+        self._layouts: dict[tuple[Form, ...], ChainLayout | Series] = {}
         self._running: deque[tuple[str, tuple[Product, ...], Future[Simulated]]] = deque()
         self._workers = workers or os.cpu_count() or 1
         self._pool = ThreadPoolExecutor(self._workers) if backend == "rtl" else None
@@ -190,8 +195,18 @@ class Launches:
         while self._running:
             self._collect()
 
+    def model(self, launch: Launch) -> CycleResult:
+        """What the cycle model says of a launch of a layer."""
+        if launch not in self._models:
+            self._models[launch] = launch_cycles(launch, self.memory)
+        return self._models[launch]
+
     def _plan(self, product: Product) -> Plan:
+        """Of a product in one launch, with others or alone."""
         spec = product.spec
+        if product.launches:
+            plan = product.launches[0].plan
+            return replace(plan, stay=False) if len(plan.blocks) == 1 else plan
         if spec not in self._plans:
             try:
                 self._plans[spec] = plan_gemm(self.machine, spec)
@@ -205,59 +220,79 @@ class Launches:
         key = tuple(product.form for product in products)
         if key not in self._splits:
             found: list[int] = []
-            for count in split_chain([self._plan(product) for product in products],
-                                     [product.datatype for product in products]):
-                part = products[sum(found):sum(found) + count]
-                apart = sum(self._layout((product,))[1].counters["run"] for product in part)
-                slower = self._layout(part)[1].counters["run"] > apart
-                found += [1] * count if slower else [count]
+            for many, group in groupby(products, lambda product: len(product.launches) > 1):
+                alike = [*group]
+                counts = [1] * len(alike) if many else split_chain(
+                    [self._plan(product) for product in alike],
+                    [product.datatype for product in alike])
+                for count in counts:
+                    part = products[sum(found):sum(found) + count]
+                    apart = sum(self._cycles((product,)) for product in part)
+                    found += [1] * count if self._cycles(part) > apart else [count]
             self._splits[key] = found
         return self._splits[key]
 
+    def _cycles(self, products: tuple[Product, ...]) -> int:
+        return sum(model.counters["run"] for model in self._layout(products)[1])
+
     def _launch(self, operators: str, products: tuple[Product, ...]) -> None:
-        where, model = self._layout(products)
-        self.by_operator[operators].add(Totals(
-            launches=1, cycles=model.counters["run"], engines=model.engines))
+        where, models = self._layout(products)
+        for model in models:
+            self.by_operator[operators].add(Totals(
+                launches=1, cycles=model.counters["run"], engines=model.engines))
         if self._pool is not None:
             while len(self._running) > 2 * self._workers:
                 self._collect()
             self._running.append((operators, products, self._pool.submit(
-                self._simulate, products, where, model)))
+                self._simulate, products, where, models)))
 
-    def _layout(self, products: tuple[Product, ...]) -> tuple[ChainLayout, CycleResult]:
+    def _layout(self, products: tuple[Product, ...]) -> tuple[ChainLayout | Series, Models]:
+        """Of products in one launch, or of one product in launches of its own."""
         key = tuple(product.form for product in products)
         if key not in self._layouts:
             while len(self._layouts) >= LAYOUTS_KEPT:
                 del self._layouts[next(iter(self._layouts))]
-            self._layouts[key] = chain_layout([self._plan(product) for product in products])
+            own = products[0].launches if len(products) == 1 else ()
+            self._layouts[key] = series(own) if own else chain_layout(
+                [self._plan(product) for product in products])
         where = self._layouts[key]
+        if isinstance(where, Series):
+            return where, tuple(map(self.model, where.launches))
         if key not in self._models:
             self._models[key] = run_cycles(self.machine, where.program, self.memory)
-        return where, self._models[key]
+        return where, (self._models[key],)
 
     def _collect(self) -> None:
         """Wait for the earliest RTL run and add it up."""
         operators, products, future = self._running.popleft()
-        found, rtl, model = future.result()
+        found, rtl, models = future.result()
         wrong = [int(np.bitwise_count(y ^ product.y).sum())
                  for y, product in zip(found, products, strict=True)]
-        same = rtl.counters == model.counters
-        if self.first_difference is None and (any(wrong) or not same):
+        counters = (rtl.counters, *rtl.then)
+        differ = sum(one != model.counters for one, model in zip(counters, models, strict=True))
+        if self.first_difference is None and (any(wrong) or differ):
             self.first_difference = next(
                 (product.name for product, bits in zip(products, wrong, strict=True) if bits),
                 products[0].name)
         self.seconds += rtl.seconds
-        self.by_operator[operators].add(Totals(
-            rtl_cycles=rtl.counters["run"], wrong_bits=sum(wrong), wrong_counters=int(not same),
-            rtl_engines=rtl.engines))
+        part = self.by_operator[operators]
+        part.add(Totals(wrong_bits=sum(wrong), wrong_counters=differ))
+        for one in counters:
+            part.add(Totals(rtl_cycles=one["run"], rtl_engines=by_engine(one)))
 
-    def _simulate(self, products: tuple[Product, ...], where: ChainLayout, model: CycleResult
+    def _simulate(self, products: tuple[Product, ...], where: ChainLayout | Series, models: Models
                   ) -> Simulated:
+        most = sum(2 * model.counters["total"] + 1000 for model in models)
         try:
+            if isinstance(where, Series):
+                (product,) = products
+                y, rtl = run_series(where, product.packed(where.launches[0].plan), product.a,
+                                    self.memory, max_cycles=most)
+                return [y], rtl, models
             packed = [product.packed(plan)
                       for product, plan in zip(products, where.plans, strict=True)]
             found, rtl = run_chain(where, packed, [product.a for product in products], self.memory,
-                                   max_cycles=2 * model.counters["total"] + 1000)
+                                   max_cycles=most)
         except (PlanError, SimulationError) as error:
             raise type(error)(f"{_named(products)}: {error}") from None
-        return found, rtl, model
+        return found, rtl, models

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from hw.axi import AXI4_LITE_PORTS
 from hw.counters import Counters
 
-__all__ = ["Control", "Registers", "Status", "COUNTERS", "MAGIC"]
+__all__ = ["Control", "Registers", "Status", "COUNTERS", "MAGIC", "by_engine"]
 
 MAGIC = 0x31525742  # "BWR1"
 VERSION = 1
@@ -19,6 +19,12 @@ COUNTERS = {
 }
 COUNTER_NAMES = ("total", "run", *(f"{engine}_{name}" for engine, names in COUNTERS.items()
                                    for name in names))
+
+
+def by_engine(counters):
+    """Counters of the engines, out of all by their names."""
+    return {engine: {name: counters[f"{engine}_{name}"] for name in names}
+            for engine, names in COUNTERS.items()}
 
 
 class Registers:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hw.config import Machine
-from hw.control import COUNTER_NAMES, COUNTERS
+from hw.control import COUNTER_NAMES, by_engine
 from hw.dispatch import DISPATCH_CYCLES
 from hw.isa import INSTRUCTION_BYTES, REGISTERS, Node, Queue
 from sim.bus import Bus, Transfers
@@ -33,8 +33,7 @@ class CycleResult:
 
     @property
     def engines(self) -> dict[str, dict[str, int]]:
-        return {engine: {name: self.counters[f"{engine}_{name}"] for name in names}
-                for engine, names in COUNTERS.items()}
+        return by_engine(self.counters)
 
 
 class CycleModel:

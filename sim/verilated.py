@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw.config import Machine
-from hw.control import COUNTER_NAMES, COUNTERS, Status
+from hw.control import COUNTER_NAMES, Status, by_engine
 from hw.core import core_verilog
 from models.fetch import cache_dir
 from sim.memory import Memory
@@ -63,8 +63,7 @@ class RunResult:
 
     @property
     def engines(self) -> dict[str, dict[str, int]]:
-        return {engine: {name: self.counters[f"{engine}_{name}"] for name in names}
-                for engine, names in COUNTERS.items()}
+        return by_engine(self.counters)
 
 
 def verilator_environment() -> dict[str, str]:
