@@ -45,7 +45,8 @@ class Control(wiring.Component):
     """Registers, start, reset, error latch and counters.
 
     An error stops the machine: ``stop`` stays high, bursts in flight end, then STATUS shows it.
-    A reset request is kept until ``quiet``; then ``clear`` pulses and the next run starts clean.
+    A reset request is kept until ``quiet``; then ``clear`` pulses, and one cycle later, with all
+    stopped to the end of it, the engines are reset: the next run starts clean.
 
     Members
     -------
@@ -82,7 +83,8 @@ class Control(wiring.Component):
             address.eq(self.awaddr), value.eq(self.wdata),
             self.program.eq(program), self.length.eq(length),
         ]
-        m.d.sync += self.stop.eq(((error != 0) | resetting) & ~self.clear)
+        cleared = Signal()  # the engines' reset, which is a register of its own
+        m.d.sync += [cleared.eq(self.clear), self.stop.eq(((error != 0) | resetting) & ~cleared)]
         with m.If(self.bready):
             m.d.sync += self.bvalid.eq(0)
         bad_length = Signal()
@@ -115,9 +117,9 @@ class Control(wiring.Component):
                 m.d.sync += error.eq(code)
         with m.If((error != 0) & self.quiet):
             m.d.sync += busy.eq(0)
-        # From a register, since it reaches every register of the core; until then all is stopped.
-        m.d.sync += self.clear.eq(resetting & self.stop & self.quiet & ~self.clear)
-        with m.If(self.clear):
+        m.d.sync += self.clear.eq(
+            resetting & self.stop & self.quiet & ~self.clear & ~cleared)
+        with m.If(cleared):
             m.d.sync += [resetting.eq(0), busy.eq(0), done.eq(0), error.eq(0), errors.eq(0)]
 
         status = Cat(busy, done, (error != 0) & ~busy, Const(0, 5), error)

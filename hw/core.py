@@ -11,6 +11,7 @@ from hw.dispatch import Dispatcher
 from hw.execute import ExecuteEngine
 from hw.isa import Queue
 from hw.load import PROGRAM_TARGET, LoadEngine
+from hw.reset import later_reset
 from hw.store import StoreEngine
 from hw.tokens import TokenQueue
 
@@ -34,7 +35,7 @@ class Core(wiring.Component):
         m = Module()
         config = self._config
         m.submodules.control = control = Control(config)
-        clear = ResetInserter(control.clear)
+        clear, _ = later_reset(m, "engines", control.clear)
         dispatch, load = Dispatcher(config), LoadEngine(config)
         execute, store = ExecuteEngine(config), StoreEngine(config)
         queues = [TokenQueue() for _ in Queue.names]
@@ -42,7 +43,7 @@ class Core(wiring.Component):
         m.submodules.execute, m.submodules.store = clear(execute), clear(store)
         for name, queue in zip(Queue.names, queues, strict=True):
             # A program brings its own credits: what the one before left would double them.
-            m.submodules[f"queue_{name}"] = ResetInserter(control.clear | control.start)(queue)
+            m.submodules[f"queue_{name}"] = clear(ResetInserter(control.start)(queue))
         w_ready, a_ready, w_free, a_free, out_ready, out_free = queues
 
         for name, member in AXI4_LITE_PORTS.items():

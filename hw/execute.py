@@ -11,6 +11,7 @@ from hw.delay import delay
 from hw.isa import Target
 from hw.queue import InstructionQueue
 from hw.ram import block_ram
+from hw.reset import later_reset
 from hw.row import Row, result_latency
 from hw.sequencer import Sequencer
 from hw.tables import TableFiller
@@ -168,12 +169,14 @@ class ExecuteEngine(wiring.Component):
         read_row = delay(m, self.read_row, 2, "read_row")
         words = Array(row.read_data for row in rows)
         m.d.comb += self.read_data.eq(words[read_row])
+        reset = Const(0)    # goes down the rows as slots do
         for index, row in enumerate(rows):
-            m.submodules[f"row{index}"] = row
+            clear, reset = later_reset(m, f"row{index}", reset)
+            m.submodules[f"row{index}"] = clear(row)
             m.d.comb += [getattr(row, f"{name}_i").eq(value) for name, value in above.items()]
             above = {name: getattr(row, f"{name}_o") for name in above}
             m.d.comb += [
-                row.w_step.eq(filler.w_step), row.w_addr.eq(filler.w_addr),
+                row.w_step.eq(filler.w_step[index]), row.w_addr.eq(filler.w_addr[index]),
                 row.w_data.eq(filler.w_data[index]), row.sigma.eq(filler.sigma[index]),
                 row.read_addr.eq(self.read_addr),
             ]

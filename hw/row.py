@@ -6,6 +6,7 @@ from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.builders import fill_layout
 from hw.delay import delay
 from hw.fabric import PsumMemory
 from hw.lookup import RowTables
@@ -14,7 +15,6 @@ from hw.pe import LutPE
 from hw.ram import block_ram
 from hw.sequencer import slot_layout
 from hw.serial_pe import SerialPE
-from hw.tables import fill_layout
 
 __all__ = ["Row", "element", "result_latency"]
 

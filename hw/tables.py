@@ -5,18 +5,10 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.axi import instruction_layout
+from hw.builders import FILL_LATENCY, RowBuilders, fill_layout
 from hw.delay import delay
 
-__all__ = ["TableFiller", "FILL_LATENCY", "fill_layout"]
-
-FILL_LATENCY = 4   # cycles from an entry's address to its write
-
-
-def fill_layout(config):
-    """What is written into the lanes of one step: table entries, or activations."""
-    if config.decodes:
-        return data.ArrayLayout(signed(config.act_bits), 4 * config.builders)
-    return data.ArrayLayout(signed(config.table_bits), config.builders)
+__all__ = ["TableFiller"]
 
 
 class TableFiller(wiring.Component):
@@ -40,8 +32,8 @@ class TableFiller(wiring.Component):
     job, job_valid, job_ready : the instruction, to the sequencer
     read_addr : activation word; ``read_data`` follows one cycle later
     full : banks in use; ``set_full`` pulses as a bank's last entry is addressed
-    w_step, w_addr, w_data : table writes, the same for every column; one word per row; ``w_addr``
-        is ``{bank, x}``, or x (``tl2``)
+    w_step, w_addr, w_data : table writes per row, the same for every column and but for ``w_data``
+        for every row; ``w_addr`` is ``{bank, x}``, or x (``tl2``)
     sigma : per row and bank, the sum of the activations in the tables; 0 where there are none
     idle, wait_w, wait_a, wait_out
     """
@@ -55,7 +47,8 @@ class TableFiller(wiring.Component):
             "job": Out(layout), "job_valid": Out(1), "job_ready": In(1),
             "read_addr": Out(16), "read_data": In(config.act_word_bits),
             "full": In(2), "set_full": Out(2),
-            "w_step": Out(config.table_steps), "w_addr": Out(4),
+            "w_step": Out(data.ArrayLayout(config.table_steps, config.rows)),
+            "w_addr": Out(data.ArrayLayout(4, config.rows)),
             "w_data": Out(data.ArrayLayout(fill_layout(config), config.rows)),
             "sigma": Out(data.ArrayLayout(data.ArrayLayout(signed(config.sigma_bits), 2),
                                           config.rows)),
@@ -107,70 +100,21 @@ class TableFiller(wiring.Component):
                     with m.Elif(self.full.bit_select(~bank, 1) if config.banks == 2 else 1):
                         m.next = "WAIT"
 
-        address = entry if config.tl2 else Cat(entry, bank)
-        m.d.comb += [
-            self.w_step.eq(delay(m, Mux(filling, 1 << step, 0)[:config.table_steps],
-                                 FILL_LATENCY, "w_step")),
-            self.w_addr.eq(delay(m, address, FILL_LATENCY, "w_addr")),
-        ]
-        acts = delay(m, self.read_data, 1, "acts")   # block RAM is slow
-        if config.decodes:
-            m.d.comb += Value.cast(self.w_data).eq(delay(m, acts, FILL_LATENCY - 2, "words"))
-        else:
-            self._tables(m, acts, delay(m, entry, 2, "x"))
-            # ``mux`` tables get all four activations in two of their entries.
-            summing = filling & (entry[0] & entry[2] if config.table == "mux" else end_step)
-            first = (step == 0) & ((entry == 5) if config.table == "mux" else 1)
-            self._sigma(m, delay(m, summing, FILL_LATENCY, "sums"),
-                        delay(m, first, FILL_LATENCY, "first"), delay(m, bank, FILL_LATENCY, "to"))
+        step_i = Mux(filling, 1 << step, 0)[:config.table_steps]
+        addr_i = entry if config.tl2 else Cat(entry, bank)
+        # ``mux`` tables get all four activations in two of their entries.
+        summing = filling & (entry[0] & entry[2] if config.table == "mux" else end_step)
+        first = (step == 0) & ((entry == 5) if config.table == "mux" else 1)
+        ends = {f"{name}_i": delay(m, value, FILL_LATENCY - 1, name) for name, value in (
+            ("step", step_i), ("addr", addr_i), ("summing", summing), ("first", first),
+            ("to", bank))}
+        acts, entry = delay(m, self.read_data, 1, "acts"), delay(m, entry, 1, "entry")
+        for row in range(config.rows):
+            m.submodules[f"row{row}"] = end = RowBuilders(config)
+            m.d.comb += [
+                *(getattr(end, name).eq(value) for name, value in ends.items()),
+                end.acts.eq(acts.word_select(row, config.row_act_bits)), end.entry.eq(entry),
+                self.w_step[row].eq(end.w_step), self.w_addr[row].eq(end.w_addr),
+                self.w_data[row].eq(end.w_data), self.sigma[row].eq(end.sigma),
+            ]
         return m
-
-    def _tables(self, m, acts, x):
-        """One entry of every builder, two cycles after ``x`` and its activations."""
-        config = self._config
-        build = {"lutram": self._sum, "mux": self._pair, "tl2": self._ternary}[config.table]
-        for row in range(config.rows):
-            words = acts.word_select(row, config.row_act_bits)
-            for column in range(config.builders):
-                word = words.word_select(column, 4 * config.act_bits)
-                four = [word.word_select(i, config.act_bits).as_signed() for i in range(4)]
-                high = Signal(signed(config.act_bits + 1))
-                low = Signal(signed(config.act_bits + 2))  # reaches +2^act_bits
-                high_sum, low_sum = build(x, four)
-                m.d.sync += [high.eq(high_sum), low.eq(low_sum),
-                             self.w_data[row][column].eq(high + low)]
-
-    @staticmethod
-    def _sum(x, a):
-        return (Mux(x[2], a[3] + a[2], a[3] - a[2]),
-                Mux(x[1], a[1], -a[1]) + Mux(x[0], a[0], -a[0]))
-
-    @staticmethod
-    def _pair(x, a):
-        left, right = Mux(x[1], a[1], a[3]), Mux(x[1], a[0], a[2])
-        return Mux(x[0], left + right, left - right), 0
-
-    @staticmethod
-    def _ternary(x, a):
-        weights = [_balanced(number) for number in range(14)]
-        plus, minus = ([Array(w[i] == sign for w in weights)[x] for i in range(3)]
-                       for sign in (1, -1))
-        terms = [Mux(plus[i], a[i], Mux(minus[i], -a[i], 0)) for i in range(3)]
-        return terms[0], terms[1] + terms[2]
-
-    def _sigma(self, m, summing, first, bank):
-        config = self._config
-        for row in range(config.rows):
-            total = sum(self.w_data[row][i] for i in range(config.builders))
-            with m.If(summing):
-                sigma = self.sigma[row][bank]
-                m.d.sync += sigma.eq(Mux(first, 0, sigma) + total)
-
-
-def _balanced(number):
-    """The three ternary digits of ``number``, highest first, each in −1 … 1."""
-    digits = []
-    for _ in range(3):
-        digits.append((number + 1) % 3 - 1)
-        number = (number - digits[-1]) // 3
-    return digits[::-1]

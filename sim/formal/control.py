@@ -57,5 +57,6 @@ def control(config: Machine) -> Module:
                "start without a write that asks for it"),
         Assert(~dut.start | ~dut.stop, "start while stopped"),
         Assert(~dut.clear | (dut.quiet & dut.stop), "clear while a burst is in flight"),
+        Assert(~past(m, dut.clear) | dut.stop, "not stopped while the engines are reset"),
     ]
     return m

@@ -4,8 +4,9 @@ from typing import Any
 
 from amaranth.hdl import Array, Assert, Module, Value
 
+from hw.builders import FILL_LATENCY
 from hw.config import Machine
-from hw.tables import FILL_LATENCY, TableFiller
+from hw.tables import TableFiller
 from sim.formal.harness import after, free, no_reset, past, total
 
 __all__ = ["filler_entries", "filler_tokens"]
@@ -40,7 +41,8 @@ def filler_entries(config: Machine) -> Module:
     free(m, dut.instr, dut.instr_valid, dut.ready_w, dut.ready_a, dut.ready_out, dut.job_ready,
          dut.read_data, dut.full)
     word = past(m, dut.read_data, FILL_LATENCY - 1)
-    writing = dut.w_step.any() & after(m, FILL_LATENCY)
+    (step, *steps), (address, *addresses) = list(dut.w_step), list(dut.w_addr)
+    writing = step.any() & after(m, FILL_LATENCY)
     values = [word.word_select(i, config.act_bits).as_signed()
               for i in range(len(word) // config.act_bits)]
     if config.decodes:
@@ -53,10 +55,12 @@ def filler_entries(config: Machine) -> Module:
             acts = values[4 * i:4 * i + 4]
             acts = acts[:3] if config.tl2 else acts[::-1]
             entries = Array(_signed_sum(row, acts) for row in weights)
-            x = dut.w_addr if config.tl2 else dut.w_addr[:3]
+            x = address if config.tl2 else address[:3]
             out = dut.w_data[i // config.builders][i % config.builders]
             m.d.comb += Assert(~writing | (out == entries[x]), "a table entry is wrong")
-    m.d.comb += Assert((dut.w_step & (dut.w_step - 1)) == 0, "two steps written at once")
+    m.d.comb += Assert((step & (step - 1)) == 0, "two steps written at once")
+    for other, first in ((steps, step), (addresses, address)):
+        m.d.comb += [Assert(value == first, "a row is written elsewhere") for value in other]
     return m
 
 

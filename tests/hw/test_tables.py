@@ -2,8 +2,9 @@ import random
 
 import pytest
 
+from hw.builders import FILL_LATENCY
 from hw.config import Machine
-from hw.tables import FILL_LATENCY, TableFiller
+from hw.tables import TableFiller
 from tests.hw.slots import table
 from tests.hw.streams import simulate, wait_for
 
@@ -76,9 +77,10 @@ def run(config, jobs, acts, rng, slow=0.0, check=lambda *args: None):
 
     async def writes(ctx):
         cycle = 0
-        async for *_, step, address, data, new in ctx.tick().sample(
+        async for *_, steps, addresses, data, new in ctx.tick().sample(
                 dut.w_step, dut.w_addr, dut.w_data, dut.set_full):
             cycle += 1
+            (step,), (address,) = set(steps), set(addresses)    # the same in every row
             if step:
                 cycles["write"].append(cycle)
             lanes = config.builders * (4 if config.decodes else 1)

@@ -8,8 +8,8 @@ from amaranth.hdl import Fragment, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.builders import RowBuilders
 from hw.config import Machine
-from hw.tables import TableFiller
 from sim.formal import fill, queues
 from sim.formal.catalog import PROOFS
 from sim.formal.harness import Schedule
@@ -48,8 +48,8 @@ def test_a_queue_that_loses_tokens_is_refuted(monkeypatch, tmp_path):
 
 
 def test_a_wrong_sign_in_a_table_is_refuted(monkeypatch, tmp_path):
-    right = TableFiller._sum
-    monkeypatch.setattr(TableFiller, "_sum", staticmethod(lambda x, a: right(x ^ 2, a)))
+    right = RowBuilders._sum
+    monkeypatch.setattr(RowBuilders, "_sum", staticmethod(lambda x, a: right(x ^ 2, a)))
     (outcome,) = prove_all([PROOFS["fill-lutram"]])
     assert not outcome.passed and outcome.failures == ("a table entry is wrong",)
     assert outcome.trace is None
