@@ -60,9 +60,9 @@ def generate_(
                 out.print(f"programs    {image.options.tokens} tokens in {programs['prefill']:,} "
                           f"cycles of the linear layers, one in {programs['decode']:,}")
             out.print(f"prompt      {found.prompt_tokens} tokens in {found.cycles[0]:,} cycles, "
-                      f"{found.prompt_tokens_per_second(clock):.2f} tokens per second; then "
-                      f"{found.tokens_per_second(clock):.2f} at {clock:g} MHz, the host's time "
-                      "left out")
+                      f"{found.prompt_tokens_per_second(clock):.2f} per second; then "
+                      f"{found.tokens_per_second(clock):.2f} tokens per second at {clock:g} MHz, "
+                      "the host's time left out")
         out.print(f"wall time   {sum(found.seconds):.1f} s, {sum(later) / len(later):.2f} s per "
                   "token after the prompt")
     if not launches.good:
