@@ -13,7 +13,7 @@ from fpga import board_commands, host_commands, sdram_timing, throughput_command
 from fpga.bench_pe import CASES, bench, record
 from fpga.bench_pe_page import HEADS, cells, page, verdicts
 from fpga.cells import FAMILIES
-from fpga.netlist import NetlistResult, check_netlist, family_of
+from fpga.netlist import NetlistResult, check_bitstream, check_netlist, family_of
 from fpga.peak import dsp_peak
 from fpga.sdram_bench import BURST
 from fpga.sdram_bench import bench as bench_sdram
@@ -147,6 +147,8 @@ def netlist(
     family: Annotated[str | None, typer.Option(
         callback=_family, metavar="|".join(FAMILIES),
         help="Chips to synthesize for; by the machine's fabric without it.")] = None,
+    bitstream: Annotated[bool, typer.Option(
+        "--bitstream", help="The core in a finished iCE40 bitstream, by icebox_vlog.")] = False,
     programs: Annotated[int, typer.Option(min=1, help="How many to run.")] = 8,
     seed: Annotated[int, typer.Option(min=0, help="Number of the first program.")] = 0,
     as_json: Json = False,
@@ -154,7 +156,11 @@ def netlist(
     """Random programs on the netlist of the whole core: every bit and every counter must agree with
     the models. Exit status 1 if one does not."""
     config = machine_of(machine, overrides(settings), pe)
-    found = check_netlist(config, family_of(config, family), programs=programs, seed=seed, say=say)
+    chips = family_of(config, "ice40" if bitstream and family is None else family)
+    if bitstream and chips != "ice40":
+        raise typer.BadParameter(f"is for ice40, not {chips}", param_hint="--bitstream")
+    found = (check_bitstream(config, programs=programs, seed=seed, say=say) if bitstream else
+             check_netlist(config, chips, programs=programs, seed=seed, say=say))
     if as_json:
         print(json.dumps(found.to_dict()))
     else:

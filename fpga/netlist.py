@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from fpga.bitstream import bitstream_cells, bitstream_netlist
 from fpga.cells import FAMILIES, cell_models
 from fpga.synth import ToolError, run_tool
 from hw.cli import write_text
@@ -27,8 +28,8 @@ from sim.fuzz import compare, random_gemm
 from sim.matrices import supported
 from sim.verilated import Say, SimulationError, compile_core, silent
 
-__all__ = ["NetlistResult", "cell_counts", "check_netlist", "family_of", "run_programs",
-           "synthesize"]
+__all__ = ["NetlistResult", "cell_counts", "check_bitstream", "check_netlist", "family_of",
+           "run_programs", "synthesize"]
 
 SYNTH = {"ecp5": "synth_ecp5", "ice40": "synth_ice40 -dsp"}
 # One wire per bit and short names: the netlist then compiles several times as fast.
@@ -103,9 +104,14 @@ def run_programs(machine: Machine, family: str, netlist: str, *, programs: int, 
     if unknown := set(cells) - known:
         raise ToolError(f"the netlist of {machine.name} has cells of {family} without a simulation "
                         f"model: {', '.join(sorted(unknown))}; see fpga/cells")
+    return _run(machine, family, netlist, cells, programs, seed, say)
+
+
+def _run(machine: Machine, family: str, netlist: str, cells: dict[str, int], programs: int,
+         seed: int, say: Say) -> NetlistResult:
     simulator = compile_core(netlist, f"the {family} netlist of {machine.name}", say,
-                             library=models, arguments=("-DNO_INCLUDES", "-DUNDEFINED_COLLISIONS"),
-                             optimize=OPTIMIZE)
+                             library=cell_models(family), optimize=OPTIMIZE,
+                             arguments=("-DNO_INCLUDES", "-DUNDEFINED_COLLISIONS"))
     say(f"running {programs} programs")
     cycles, failures = 0, []
     for case, found in _runs(machine, simulator, programs, seed):
@@ -145,3 +151,10 @@ def check_netlist(machine: Machine, family: str, *, programs: int, seed: int = 0
     """Synthesize ``machine`` for ``family`` and run programs on the netlist."""
     return run_programs(machine, family, synthesize(machine, family, say), programs=programs,
                         seed=seed, say=say)
+
+
+def check_bitstream(machine: Machine, *, programs: int, seed: int = 0, say: Say = silent
+                    ) -> NetlistResult:
+    """Run programs on ``machine`` as a finished iCE40 bitstream has it (:mod:`fpga.bitstream`)."""
+    netlist = bitstream_netlist(machine, say)
+    return _run(machine, "ice40", netlist, bitstream_cells(netlist), programs, seed, say)
