@@ -13,6 +13,7 @@ from compiler.image import ImageError, open_image
 from compiler.mapping import map_checkpoint
 from compiler.memory import Wanted, allocate, launches_of
 from compiler.passes.emit import layer_programs
+from compiler.tilings import plan_fields
 from hw.config import PRESETS
 from hw.isa import assemble
 from hw.kernel import plan_gemm
@@ -49,7 +50,9 @@ def test_every_layer_has_four_programs_on_one_copy_of_its_weights(image, decodin
     assert "decode" not in single["layers"][0]
     assert (decoding / "weights.bin").stat().st_size < 1.2 * (
         images["llama"] / "weights.bin").stat().st_size
-    for op in image.layers.values():
+    for op, entry in zip(image.layers.values(), manifest["layers"], strict=True):
+        assert entry["decode"]["plan"].items() >= plan_fields(op.one).items()
+        assert plan_fields(op.one) != plan_fields(op.planned)
         assert tuple(op.placed.codes) == NAMES and op.one.spec.m == 1 and op.m == 4
         qm = matrix(image, op)
         for plan in (op.planned, op.one):
@@ -208,9 +211,14 @@ def test_a_place_for_every_program(image):
     where, (place,) = allocate([Wanted("up", op.planned, one=op.one)])
     assert [code.offset for code in place.codes.values()] == [0, 4096, 8192, 12288]
     assert where.program_bytes == where.weights == 16384
-    assert where.acts_bytes >= op.planned.act_bytes and place.program == 0
+    assert place.program == 0
+    many = plan_gemm(image.machine, replace(op.planned.spec, m=9, k=640, n=300))
+    where, _ = allocate([Wanted("up", many, one=plan_one_token(many))])
+    assert where.acts_bytes >= many.act_bytes > 4096
+    assert where.outputs_bytes >= many.out_bytes > 4096
     assert set(launches_of(op.planned, None)) == {"prefill"}
     alone = replace(op.planned, stay=False)
-    assert set(launches_of(alone, plan_one_token(alone))) == {"prefill", "decode"}
+    for one in (plan_one_token(alone), op.one):
+        assert set(launches_of(alone, one)) == {"prefill", "decode"}
     assert layer_programs(op)["prefill_again"] == launch_program(
         Launch(staying(plan_gemm(image.machine, op.spec(image.machine))), True), op.placed.regions)
