@@ -15,7 +15,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Self
 
@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler.execute import BACKENDS, InputError
-from hw.chain import split_chain
+from hw.chain import chain_plan, split_chain
 from hw.config import Machine
 from hw.control import COUNTERS, by_engine
 from hw.kernel import plan_gemm
@@ -205,8 +205,7 @@ class Launches:
         """Of a product in one launch, with others or alone."""
         spec = product.spec
         if product.launches:
-            plan = product.launches[0].plan
-            return replace(plan, stay=False) if len(plan.blocks) == 1 else plan
+            return chain_plan(product.launches[0].plan)
         if spec not in self._plans:
             try:
                 self._plans[spec] = plan_gemm(self.machine, spec)

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from compiler.chains import program_of_chain
 from compiler.graph import LinearOp
 from compiler.memory import PREFILL
 from compiler.passes.emit import layer_programs
@@ -104,11 +105,15 @@ class Timeline:
     events: Sequence[Event]
 
 
-def timeline(op: LinearOp, memory: Memory, most: int = MOST_OF_ONE) -> Timeline:
-    """The launch of one layer, with at most ``most`` events and one more per track."""
-    events = Events(most)
-    result = run_cycles(op.planned.machine, layer_programs(op)[PREFILL], memory,
-                        op.placed.program, events)
+def timeline(ops: Sequence[LinearOp], memory: Memory, most: int = MOST_OF_ONE) -> Timeline:
+    """The launch of one layer, or of several that share it, with at most ``most`` events and one
+    more per track."""
+    events, machine = Events(most), ops[0].planned.machine
+    if len(ops) == 1:
+        (op,) = ops
+        result = run_cycles(machine, layer_programs(op)[PREFILL], memory, op.placed.program, events)
+    else:
+        result = run_cycles(machine, program_of_chain(ops), memory, 0, events)
     return Timeline(result, events.finish())
 
 
@@ -127,24 +132,31 @@ def _complete(track: int, name: str, start: int, end: int, values: Mapping[str, 
             "args": dict(values)}
 
 
-def trace_text(machine: Machine, ops: Sequence[LinearOp], memory: Memory) -> str:
-    """The trace of the launches of ``ops``, one after the other; the same text for the same."""
-    most = max(LEAST_OF_ONE, min(MOST_OF_ONE, MOST_OF_ALL // len(ops)))
+def _about(op: LinearOp) -> dict[str, Any]:
+    return {"m": op.m, "k": op.k, "n": op.n, "weights": op.weights, "macs": op.macs}
+
+
+def trace_text(machine: Machine, launches: Sequence[Sequence[LinearOp]], memory: Memory) -> str:
+    """The trace of launches, of one layer or several each, one after the other; the same text for
+    the same."""
+    most = max(LEAST_OF_ONE, min(MOST_OF_ONE, MOST_OF_ALL // len(launches)))
     number = {track: index for index, track in enumerate(TRACKS, LAUNCHES + 1)}
     events = [*_names(machine)]
     now = 0
-    for op in ops:
-        found = timeline(op, memory, most)
+    for ops in launches:
+        found = timeline(ops, memory, most)
         counters = found.result.counters
-        values = {"m": op.m, "k": op.k, "n": op.n, "weights": op.weights, "macs": op.macs,
-                  "counters": counters, "causes": found.result.causes}
-        events.append(_complete(LAUNCHES, op.name, now, now + counters["total"], values))
+        about = _about(ops[0]) if len(ops) == 1 else {
+            "products": [{"name": op.name, **_about(op)} for op in ops]}
+        values = {**about, "counters": counters, "causes": found.result.causes}
+        name = " + ".join(op.name for op in ops)
+        events.append(_complete(LAUNCHES, name, now, now + counters["total"], values))
         events += (_complete(number[event.track], event.name, now + event.start, now + event.end,
                              event.values) for event in found.events)
         now += counters["total"]
     lines = ",\n".join(json.dumps(event, sort_keys=True, separators=(",", ":"))
                        for event in events)
-    about = json.dumps({"unit": "1 us is one cycle", "machine": machine.to_dict(), "memory": {
+    head = json.dumps({"unit": "1 us is one cycle", "machine": machine.to_dict(), "memory": {
         "latency": memory.latency, "interval": memory.interval}, "events_of_a_launch": most},
         sort_keys=True)
-    return f'{{"displayTimeUnit":"ms","otherData":{about},"traceEvents":[\n{lines}\n]}}\n'
+    return f'{{"displayTimeUnit":"ms","otherData":{head},"traceEvents":[\n{lines}\n]}}\n'

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from compiler.chains import layer_chains
 from compiler.image import open_image
 from compiler.trace import trace_text
 from hw.cli import write_text
@@ -20,9 +21,14 @@ def trace(
         help="One layer; all in order if left out.")] = None,
     decode: Annotated[bool, typer.Option(
         "--decode", help="The one-token programs of an image mapped with --decode.")] = False,
+    together: Annotated[bool, typer.Option(
+        "--together", help="Layers share launches as they do when a text runs.")] = False,
 ) -> None:
     """Write what each engine does, cycle by cycle, in Chrome's trace format."""
+    if layer is not None and together:
+        raise typer.BadParameter("goes without --layer", param_hint="--together")
     image = open_image(folder)
-    ops = [image.layer(name, decode) for name in (image.layers if layer is None else (layer,))]
-    write_text(out, trace_text(image.machine, ops, image.options.memory))
-    print(f"{out}: {len(ops)} launch{'es' * (len(ops) > 1)}, 1 µs is one cycle")
+    launches = layer_chains(image, decode) if together else [
+        (image.layer(name, decode),) for name in (image.layers if layer is None else (layer,))]
+    write_text(out, trace_text(image.machine, launches, image.options.memory))
+    print(f"{out}: {len(launches)} launch{'es' * (len(launches) > 1)}, 1 µs is one cycle")

@@ -16,6 +16,7 @@ Equal products whose regions are equally far apart become a loop.
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from hw.emit import A_DRAM, A_SRAM, E_A, S_DRAM, ST_DRAM, W_DRAM, add
@@ -25,7 +26,8 @@ from hw.plan import Plan, align
 from hw.roll import rolled
 from hw.steps import Schedule
 
-__all__ = ["ChainPlaces", "chain_places", "chain_program", "place_chain", "split_chain"]
+__all__ = ["ChainPlaces", "chain_places", "chain_plan", "chain_program", "place_chain",
+           "split_chain"]
 
 
 class ChainPlaces(NamedTuple):
@@ -33,6 +35,12 @@ class ChainPlaces(NamedTuple):
     weights: int
     acts: int
     outs: int
+
+
+def chain_plan(plan: Plan) -> Plan:
+    """``plan`` as it goes with others: with one block, weights that stay would serve no load of its
+    own, and are freed."""
+    return replace(plan, stay=False) if len(plan.blocks) == 1 else plan
 
 
 def _most(plan: Plan) -> ChainPlaces:
@@ -43,21 +51,16 @@ def _most(plan: Plan) -> ChainPlaces:
         schedule.weight_places(), schedule.act_places(), outs)))
 
 
-def _least(plan: Plan) -> ChainPlaces:
-    """What the plan needs to end: what a step works on and, if there are more, what comes next."""
-    steps = len(plan.tiles) * len(plan.chunks) * len(plan.blocks)
-    acts = plan.block if plan.resident else min(2, steps * plan.block)
-    return ChainPlaces(weights=min(2, steps), acts=acts, outs=1)
-
-
 def chain_places(plans: Sequence[Plan]) -> ChainPlaces | None:
-    """The places that all ``plans`` share; None if no number suits them all. Plans whose weights
-    stay, or whose activations are kept without tokens, go with no other."""
+    """The places that all ``plans`` share: two at least, what a step works on and what comes next,
+    as every plan has; but for activations that stay for a block, which must all have a place. None
+    if no number suits all plans. Those whose weights stay, or whose activations are kept without
+    tokens, go with no other."""
     if any(plan.stay or plan.kept for plan in plans):
         return None
     found = ChainPlaces(*map(min, zip(*map(_most, plans), strict=True)))
-    needed = ChainPlaces(*map(max, zip(*map(_least, plans), strict=True)))
-    return found if all(have >= need for have, need in zip(found, needed, strict=True)) else None
+    needed = max((plan.block for plan in plans if plan.resident), default=0)
+    return found if found.acts >= needed else None
 
 
 def place_chain(plans: Sequence[Plan], start: int) -> tuple[list[Regions], int, int]:
@@ -106,9 +109,8 @@ def _turns(plans: Sequence[Plan], regions: Sequence[Regions], acts: int) -> list
         moved = _moves(plan_steps(plan, acts))
         word += moved[E_A]
         beats = (one.act_word_bytes // one.machine.beat_bytes for one in (after, plan))
-        wanted = {W_DRAM: there.weights + after.table_bytes - here.weights - plan.table_bytes,
-                  S_DRAM: there.scales - here.scales, A_DRAM: there.acts - here.acts,
-                  ST_DRAM: there.outputs - here.outputs}
+        wanted = {W_DRAM: there.weights - here.weights, S_DRAM: there.scales - here.scales,
+                  A_DRAM: there.acts - here.acts, ST_DRAM: there.outputs - here.outputs}
         moves = {reg: value - moved[reg] for reg, value in wanted.items()}
         turns.append(_Turn(plan, (*moves.items(),
                                   (A_SRAM, word * (next(beats) - next(beats))))))

@@ -17,7 +17,7 @@ from models.arithmetic import Arithmetic, AttentionCache, FloatArithmetic
 from models.functions import FLOAT, Functions
 from models.host import host_tensors
 from models.shapes import Transformer
-from models.wiring import operators
+from models.wiring import operators, stages
 
 __all__ = ["Network", "rotate"]
 
@@ -169,20 +169,8 @@ _RUN: dict[type[ops.Operator], Callable[..., Any]] = {
 
 
 def _schedule(graph: nx.DiGraph) -> list[tuple[tuple[ops.Operator, ...], tuple[str, ...]]]:
-    """Operators in order, poolers left out, and after each the values that none reads later.
-    Linear layers that do not read one another, however far apart, come together: a layer is as
-    late as the most matrix products on a way to it make it."""
-    late: dict[str, int] = {}      # matrix products on the longest way to an operator's value
-    groups: dict[tuple[int, int, str], list[ops.Operator]] = {}
-    for _, op in graph.nodes(data="op"):
-        if isinstance(op, ops.Pooler):
-            continue
-        before = max((late[name] for name in op.inputs), default=0)
-        is_linear = isinstance(op, ops.LinearOperator)
-        is_product = is_linear or isinstance(op, ops.AttentionScores | ops.AttentionValues)
-        late[op.name] = before + is_product
-        groups.setdefault((before, is_product, "" if is_linear else op.name), []).append(op)
-    order = [tuple(groups[key]) for key in sorted(groups, key=lambda key: key[:2])]
+    """Stages in order, and after each the values that none reads later."""
+    order = stages(graph)
     last = {name: index for index, group in enumerate(order) for op in group for name in op.inputs}
     ended: dict[int, list[str]] = {}
     for name, index in last.items():

@@ -28,7 +28,7 @@ from models.operators import (
 )
 from models.shapes import LinearShape, Transformer
 
-__all__ = ["operators"]
+__all__ = ["operators", "stages"]
 
 
 class _Builder:
@@ -180,3 +180,20 @@ def operators(model: Transformer, config: Mapping[str, Any],
         x = builder.norm(model.names.final_norm, x)
     builder.ends(x)
     return builder.graph
+
+
+def stages(graph: nx.DiGraph) -> list[tuple[Operator, ...]]:
+    """The operators of a graph of :func:`operators` in an order of execution, poolers left out.
+    Linear layers that do not read one another, however far apart, are one stage: a layer is as late
+    as the most matrix products on a way to it make it. Any other operator is a stage of its own."""
+    late: dict[str, int] = {}      # matrix products on the longest way to an operator's value
+    found: dict[tuple[int, bool, str], list[Operator]] = {}
+    for _, op in graph.nodes(data="op"):
+        if isinstance(op, Pooler):
+            continue
+        before = max((late[name] for name in op.inputs), default=0)
+        is_linear = isinstance(op, LinearOperator)
+        is_product = is_linear or isinstance(op, AttentionScores | AttentionValues)
+        late[op.name] = before + is_product
+        found.setdefault((before, is_product, "" if is_linear else op.name), []).append(op)
+    return [tuple(found[key]) for key in sorted(found, key=lambda key: key[:2])]

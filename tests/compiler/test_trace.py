@@ -17,6 +17,7 @@ from sim.cycles import run_cycles
 from sim.fuzz import random_case
 from sim.memory import Memory
 from tests.compiler.tiny import DOWN
+from tests.compiler.whole import TEXT, call
 
 BOARD = PRESETS["ulx3s-85f"]
 REGIONS = Regions(weights=1 << 20, scales=2 << 20, acts=3 << 20, outputs=4 << 20)
@@ -140,14 +141,45 @@ def test_every_layer_in_one_trace(command, mapped, tmp_path):
                              for a, b in zip(found, found[1:], strict=False))
 
 
+@pytest.mark.parametrize("name, text", [("bert", TEXT), ("llama", "a")])
+def test_layers_together_as_when_a_text_runs(command, images, tmp_path, name, text):
+    out = tmp_path / "trace.json"
+    code, said, err = command("trace", images[name], "--together", "--out", out)
+    run = call(command, "run", images[name], "--text", text, "--kv", "float", "--backend", "cycles")
+    total = run["totals"]
+    events = [event for event in read(out)["traceEvents"] if event["ph"] == "X"]
+    launches = [event for event in events if event["tid"] == 1]
+    assert (code, err) == (0, "") and f"{total['launches']} launches" in said
+    roles = {layer: op.role for layer, op in open_image(images[name]).layers.items()}
+    by_operator, now = defaultdict(int), 0
+    for launch in launches:
+        assert launch["ts"] == now
+        now += launch["dur"]
+        names = launch["name"].split(" + ")
+        if len(names) > 1:
+            assert names == [product["name"] for product in launch["args"]["products"]]
+        by_operator[" + ".join(dict.fromkeys(roles[layer] for layer in names))] += (
+            launch["args"]["counters"]["run"])
+    assert by_operator == {key: part["cycles"] for key, part in run["operators"].items()}
+    # Engines overlap: the next product's weights come while the first computes.
+    first = launches[0]
+    assert len(first["args"]["products"]) == 3
+    busy = {track: [event for event in events if event["tid"] == number and event["args"]
+                    and event["ts"] < first["dur"]] for track, number in (("load", 3),
+                                                                          ("execute", 5))}
+    computed = [event["ts"] for event in busy["execute"] if event["name"] == "compute"]
+    loaded = [event["ts"] for event in busy["load"] if event["name"] == "weights"]
+    assert len(loaded) >= 3 and sum(at < max(computed) for at in loaded) == len(loaded)
+
+
 def test_one_layer_the_same_every_time(command, mapped, tmp_path):
     for name in "ab":
         assert command("trace", mapped, "--layer", DOWN, "--out", tmp_path / name)[0] == 0
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     image = open_image(mapped)
     assert (tmp_path / "a").read_text() == trace_text(
-        image.machine, [image.layer(DOWN)], image.options.memory)
-    assert timeline(image.layer(DOWN), image.options.memory).events
+        image.machine, [[image.layer(DOWN)]], image.options.memory)
+    assert timeline([image.layer(DOWN)], image.options.memory).events
 
 
 def test_names_are_json_strings(mapped):
@@ -155,7 +187,7 @@ def test_names_are_json_strings(mapped):
     op = image.layer(DOWN)
     name = '"</script>\n\x07é'
     changed = LinearOp(**{**vars(op), "name": name})
-    trace = json.loads(trace_text(image.machine, [changed], image.options.memory))
+    trace = json.loads(trace_text(image.machine, [[changed]], image.options.memory))
     assert name in {event["name"] for event in trace["traceEvents"]}
 
 
@@ -169,3 +201,5 @@ def test_refusals(command, mapped, tmp_path, monkeypatch, arguments, words):
     assert all(word in err for word in words) and not [*tmp_path.iterdir()]
     code, out, err = command("trace", tmp_path)
     assert (code, out) == (1, "") and "manifest.json" in err
+    code, out, err = command("trace", mapped, "--together", "--layer", DOWN)
+    assert (code, out) == (2, "") and "--layer" in err

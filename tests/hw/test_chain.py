@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hw.candidates import all_plans
-from hw.chain import chain_places, chain_program, place_chain, split_chain
+from hw.chain import chain_places, chain_plan, chain_program, place_chain, split_chain
 from hw.config import PRESETS, Machine
 from hw.isa import LOOP_DEPTH, Loop, flatten
 from hw.kernel import gemm_program, plan_gemm
@@ -151,6 +151,16 @@ def test_products_that_do_not_go_together_are_launched_apart():
     for kind in ({"stay": True}, {"kept": 1}):
         assert chain_places([plan, replace(plan, **kind)]) is None
         assert split_chain([plan, replace(plan, **kind), plan, plan], [0] * 4) == [1, 1, 2]
+
+
+def test_weights_that_stay_for_no_second_block_do_not_keep_a_product_alone():
+    plan = plan_of(TINY, m=5)
+    assert len(plan.blocks) == 1
+    found = chain_plan(replace(plan, stay=True))
+    assert found == plan
+    check_chain([found, plan])
+    blocks = replace(plan, block=1, stay=True)
+    assert chain_plan(blocks) == blocks and split_chain([blocks, plan], [0] * 2) == [1, 1]
 
 
 def test_other_decode_tables_end_a_chain_where_there_are_any():
