@@ -2,7 +2,7 @@
 
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +16,6 @@ from fpga.program import program
 from fpga.resource_samples import measure, tools
 from hw.cli import Pe, overrides, say
 from hw.config import Machine
-from hw.config import machine as machine_of
 from hw.resources import estimate, record, shortage, table_of
 
 __all__ = ["register"]
@@ -36,7 +35,7 @@ def list_boards(as_json: Json = False) -> None:
              "block_rams": each.size.rams, "dsps": each.size.dsps, "memory": each.memory,
              "memory_bytes": each.memory_bytes,
              "clock_mhz": each.clock_mhz, "link": f"UART, {each.baud:,} baud",
-             "machine": each.machine,
+             "machine": each.preset().name,
              "one_bit_products_per_cycle": each.preset().one_bit_products,
              "takes": _takes(each, each.preset())}
             for each in BOARDS.values()]
@@ -54,10 +53,13 @@ def list_boards(as_json: Json = False) -> None:
 
 
 def _takes(target: Board, machine: Machine) -> dict[str, Any] | None:
+    """What ``machine`` and a memory on the chip take; None where nothing is known."""
     said = estimate(target.family, machine)
-    return None if said is None else {
-        **asdict(said.use), "error": round(said.error, 3), "measured": said.measured,
-        "exceeded": shortage(target.size, said.use)}
+    if said is None:
+        return None
+    use = replace(said.use, rams=said.use.rams + target.memory_rams)
+    return {**asdict(use), "error": round(said.error, 3), "measured": said.measured,
+            "exceeded": shortage(target.size, use)}
 
 
 def resources(
@@ -100,7 +102,7 @@ def build_bitstream(
     """A bitstream: synthesis, place and route, packing. What was done before is taken from the
     cache. Exit status 1 if the clock is not reached; the files are written all the same."""
     target = board(name)
-    config = machine_of(machine or target.machine, overrides(settings), pe)
+    config = target.machine_of(machine, overrides(settings), pe)
     said = _takes(target, config)
     if said is None:
         say(f"no synthesis of such elements is on record for {target.family}: what it takes is "

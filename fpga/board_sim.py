@@ -23,8 +23,6 @@ __all__ = ["DIVISOR", "SimulatedBoard", "board_verilog", "build_board"]
 
 FOLDER, CELLS = Path(sim.boards.__file__).parent, Path(fpga.cells.__file__).parent
 HARNESS, HEADERS = FOLDER / "board.cpp", (FOLDER / "sdram_model.h", FOLDER / "uart_pty.h")
-LIBRARY = {"ecp5": (FOLDER / "ulx3s.v", CELLS / "pins_ecp5.v"),
-           "ice40": (FOLDER / "icebreaker.v", CELLS / "pins_ice40.v")}
 DIVISOR = 4             # clocks per bit: a raised baud rate, so that loading takes less time
 # From an edge of the SDRAM's clock in the FPGA to data at the FPGA's registers, in ps: the way out
 # (2 to 3 ns), the chip (tOH 2.5 to tAC 6 ns), the way in (0.5 to 1 ns).
@@ -43,7 +41,8 @@ def build_board(board: Board, machine: Machine, divisor: int = DIVISOR, say: Say
     :class:`fpga.boards.BoardError` for a machine that the board cannot hold."""
     return compile_harness(
         board_verilog(board, machine, divisor), HARNESS, top="board", headers=HEADERS,
-        library=LIBRARY[board.family], defines={"SDRAM": int(board.sdram_phase is not None)},
+        library=(FOLDER / f"{board.name.split('-')[0]}.v", CELLS / f"pins_{board.family}.v"),
+        defines={"SDRAM": int(board.sdram_phase is not None)},
         arguments=("--pins-inout-enables",), name=f"board {board.name}, machine {machine.name}",
         say=say)
 

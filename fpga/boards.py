@@ -1,8 +1,15 @@
 """The boards: their chips, memories and links."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from amaranth.build import Attrs
 from amaranth_boards.icebreaker import ICEBreakerPlatform
+from amaranth_boards.orangecrab_r0_2 import (
+    OrangeCrabR0_2_25FPlatform,
+    OrangeCrabR0_2_85FPlatform,
+)
+from amaranth_boards.resources import UARTResource
 from amaranth_boards.ulx3s import (
     ULX3S_12F_Platform,
     ULX3S_25F_Platform,
@@ -11,8 +18,11 @@ from amaranth_boards.ulx3s import (
 )
 
 from fpga.link.endpoint import LinkConfig
-from hw.config import PRESETS, Machine
+from hw.config import Machine
+from hw.config import machine as machine_of
 from hw.resources import CHIPS, Chip
+
+RAM_BYTES = 2048        # of an ECP5's block RAM, in bytes that are written alone
 
 __all__ = ["BOARDS", "Board", "BoardError", "board"]
 
@@ -27,6 +37,7 @@ class Board:
 
     ``oscillator_mhz`` and ``clock_mhz`` are the board's clock and the core's; ``sdram_phase`` is
     how many degrees the memory chip's clock follows the core's, None where memory is on the FPGA.
+    The board's machine is a preset, ``machine``, with ``settings``; ``button`` resets.
     """
     name: str
     chip: str
@@ -40,6 +51,8 @@ class Board:
     machine: str
     loaders: tuple[tuple[str, ...], ...]
     sdram_phase: float | None = None
+    settings: tuple[tuple[str, str], ...] = ()
+    button: str = "button"
 
     @property
     def size(self) -> Chip:
@@ -54,8 +67,25 @@ class Board:
         return LinkConfig(divisor=self.clock_mhz * 1e6 / self.baud, memory_bytes=self.memory_bytes,
                           clock_khz=round(self.clock_mhz * 1e3), identity=machine.identity())
 
+    @property
+    def memory_rams(self) -> int:
+        """Block RAMs that the memory takes of the chip."""
+        return self.memory_bytes // RAM_BYTES if (
+            self.sdram_phase is None and self.family == "ecp5") else 0
+
     def preset(self) -> Machine:
-        return PRESETS[self.machine]
+        return self.machine_of(None)
+
+    def machine_of(self, spec: str | None, overrides: Mapping[str, str] | None = None,
+                   pe: str | None = None) -> Machine:
+        """The machine named ``spec``, or the board's own, changed as :func:`hw.config.machine`
+        says."""
+        if spec is not None:
+            return machine_of(spec, overrides, pe)
+        own = machine_of(self.machine, dict(self.settings))
+        fields = (own.with_pe(pe) if pe else own).to_dict()
+        return machine_of(self.machine, {**{key: str(value) for key, value in fields.items()},
+                                         **(overrides or {})})
 
     def check(self, machine: Machine) -> None:
         """Raises :class:`BoardError` for a machine that was not made for this board."""
@@ -75,8 +105,34 @@ def _ulx3s(size: str, machine: str, platform: type) -> Board:
         name=name, chip=f"LFE5U-{size}", platform=platform,
         nextpnr=(f"--{chip}k", "--package", "CABGA381", "--speed", "6"),
         oscillator_mhz=25, clock_mhz=80, baud=3_000_000, memory="SDRAM, 32 MiB, 16 bit",
-        memory_bytes=1 << 25, machine=machine, sdram_phase=270,
+        memory_bytes=1 << 25, machine=machine, sdram_phase=270, button="button_fire",
         loaders=(("openFPGALoader", "-b", "ulx3s"), ("fujprog",)))
+
+
+# On the header's pins 0 (rx) and 1 (tx), as on Feather boards.
+_UART = [UARTResource(0, rx="0", tx="1", conn=("io", 0), attrs=Attrs(IO_TYPE="LVCMOS33"))]
+
+
+class OrangeCrab25F(OrangeCrabR0_2_25FPlatform):
+    resources = OrangeCrabR0_2_25FPlatform.resources + _UART
+
+
+class OrangeCrab85F(OrangeCrabR0_2_85FPlatform):
+    resources = OrangeCrabR0_2_85FPlatform.resources + _UART
+
+
+def _orangecrab(size: str, platform: type, memory_bytes: int, **settings: int) -> Board:
+    name = f"orangecrab-{size.lower()}"
+    return Board(
+        name=name, chip=f"LFE5U-{size}", platform=platform,
+        nextpnr=(f"--{size[:-1]}k", "--package", "CSFBGA285", "--speed", "8", "--router",
+                 "router2"),
+        oscillator_mhz=48, clock_mhz=48, baud=1_000_000,
+        memory=f"on-chip block RAM, {memory_bytes >> 10} KiB", memory_bytes=memory_bytes,
+        machine="ulx3s-12f",
+        settings=(("name", name), *((key, str(value)) for key, value in settings.items())),
+        loaders=(("dfu-util", "-d", "1209:5af0", "-a", "0", "-D"),
+                 ("openFPGALoader", "-b", "orangeCrab")))
 
 
 BOARDS: dict[str, Board] = {board.name: board for board in (
@@ -89,6 +145,9 @@ BOARDS: dict[str, Board] = {board.name: board for board in (
           baud=1_000_000, memory="on-chip SPRAM, 128 KiB", memory_bytes=1 << 17,
           machine="icebreaker",
           loaders=(("openFPGALoader", "-b", "ice40_generic"), ("iceprog",))),
+    _orangecrab("25F", OrangeCrab25F, 1 << 16, rows=2, cols=2, k_tile=32, weight_depth=256,
+                act_depth=256, scale_depth=256, psum_depth=64, out_depth=64, program_depth=256),
+    _orangecrab("85F", OrangeCrab85F, 1 << 18),
 )}
 
 

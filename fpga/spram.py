@@ -2,9 +2,9 @@
 
 from amaranth import *
 from amaranth.lib import wiring
-from amaranth.lib.memory import Memory
 
 from fpga.bursts import ADDRESS, DECERR, SUBORDINATE, BurstQueue
+from hw.ram import block_ram
 
 __all__ = ["OnChipMemory", "check_size"]
 
@@ -86,7 +86,7 @@ class OnChipMemory(wiring.Component):
         return m
 
     def _plain(self, m, access, burst):
-        m.submodules.memory = memory = Memory(shape=16, depth=self._size // 2, init=[])
+        m.submodules.memory = memory = block_ram(16, self._size // 2)
         write, read = memory.write_port(granularity=8), memory.read_port()
         m.d.comb += [
             write.addr.eq(burst.address), write.data.eq(self.wdata),

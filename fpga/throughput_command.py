@@ -12,7 +12,6 @@ from rich.table import Table
 from fpga.boards import BOARDS, board
 from fpga.throughput import GROUP, SHAPES, kind_of, throughput
 from hw.cli import Pe, overrides, say, write_text
-from hw.config import machine as machine_of
 
 __all__ = ["register"]
 
@@ -34,7 +33,7 @@ def throughput_command(
     """GMAC/s of W4, W2 and ternary weights on a board: peak and in simulation, with the board's
     memory and with operands resident, over what the chip's DSP blocks do."""
     target = board(name)
-    config = machine_of(machine or target.machine, overrides(settings), pe)
+    config = target.machine_of(machine, overrides(settings), pe)
     m_, k_, n_ = SHAPES[kind_of(target)]
     found = throughput(target, config, shape=(m or m_, k or k_, n or n_), group=group, seed=seed,
                        say=say)

@@ -21,7 +21,7 @@ class Top(Elaboratable):
 
     Domain ``sync`` comes from the PLL and is in reset until 2^12 cycles after the PLL has locked,
     and while the board's first button is pressed. All pins of the SDRAM are registered in their
-    I/O cells. On iCE40 the core's addresses wrap at the end of the memory.
+    I/O cells. Where memory is on the chip the core's addresses wrap at its end.
     """
 
     def __init__(self, board, machine):
@@ -31,22 +31,21 @@ class Top(Elaboratable):
     def elaborate(self, platform):
         m = Module()
         board, link = self._board, self._board.link(self._machine)
-        if board.family == "ecp5":
-            self._ecp5_clock(m, platform)
+        (self._ecp5_clock if board.family == "ecp5" else self._ice40_clock)(m, platform)
+        chip = board.sdram_phase is None
+        if chip:
+            memory = OnChipMemory(board.memory_bytes, board.family)
+        else:
             cas = ULX3S.cycles(board.clock_mhz).cas
             memory = SdramController(clock_mhz=board.clock_mhz, read_delay=cas + PIN_REGISTERS)
-        else:
-            self._ice40_clock(m, platform)
-            memory = OnChipMemory(board.memory_bytes, "ice40")
         m.submodules.system = system = System(self._machine, memory, link,
-                                              wraps=board.family == "ice40",
-                                              sliced=board.family == "ecp5")
-        if board.family == "ecp5":
+                                              wraps=chip,
+                                              sliced=not chip)
+        if not chip:
             self._sdram(m, platform.request("sdram", dir={name: "-" for name in (
                 "clk", "clk_en", "cs", "we", "ras", "cas", "ba", "a", "dq", "dqm")}), memory)
-        uart = platform.request("uart", dir={"rx": "-", "tx": "-"}) if (
-            board.family == "ice40") else platform.request("uart", dir={
-                "rx": "-", "tx": "-", "rts": "-", "dtr": "-"})
+        uart = platform.request("uart", dir={
+            line.name: "-" for line in platform.lookup("uart").ios})
         m.submodules.rx = rx = io.Buffer("i", uart.rx)
         m.submodules.tx = tx = io.FFBuffer("o", uart.tx)
         m.d.comb += [system.rx.eq(rx.i), tx.o.eq(system.tx)]
@@ -56,18 +55,18 @@ class Top(Elaboratable):
         board = self._board
         pll = ecp5_pll(board.oscillator_mhz, board.clock_mhz, board.sdram_phase or 0)
         m.submodules.pll = clock = Ecp5Clock(pll)
-        m.submodules.pin = pin = io.Buffer("i", platform.request("clk25", dir="-"))
+        m.submodules.pin = pin = io.Buffer("i", platform.request(platform.default_clk, dir="-"))
         m.d.comb += clock.pin.eq(pin.i)
         m.domains.chip = ClockDomain(reset_less=True, local=True)
         m.d.comb += ClockSignal("chip").eq(clock.shifted)
-        self._reset(m, clock, platform.request("button_fire", 0, dir="-"))
+        self._reset(m, clock, platform.request(board.button, 0, dir="-"))
 
     def _ice40_clock(self, m, platform):
         board = self._board
         m.submodules.pll = clock = Ice40Clock(
             ice40_pll(board.oscillator_mhz, board.clock_mhz),
-            platform.request("clk12", dir="-"))
-        self._reset(m, clock, platform.request("button", 0, dir="-"))
+            platform.request(platform.default_clk, dir="-"))
+        self._reset(m, clock, platform.request(board.button, 0, dir="-"))
 
     @staticmethod
     def _reset(m, clock, button):

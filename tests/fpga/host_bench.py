@@ -18,6 +18,7 @@ from tests.compiler.tiny import BERT, bert_tensors, write_checkpoint
 MACHINE = PRESETS["tiny"].replace(memory_bits=16)
 SMALL = PRESETS["icebreaker"]
 ULX3S, ICEBREAKER = BOARDS["ulx3s-12f"], BOARDS["icebreaker"]
+ORANGECRAB = BOARDS["orangecrab-25f"]
 TOKENS = 5
 WIDE = BERT | {"hidden_size": 256, "intermediate_size": 900, "num_hidden_layers": 1,
                "num_attention_heads": 4}

@@ -18,6 +18,7 @@ from tests.compiler.tiny import QUERY
 from tests.fpga.host_bench import (
     ICEBREAKER,
     MACHINE,
+    ORANGECRAB,
     SMALL,
     ULX3S,
     command,  # noqa: F401
@@ -27,8 +28,8 @@ from tests.fpga.host_bench import (
 BAUD, SEED = 3_000_000, 40
 
 
-@pytest.mark.parametrize("kind,machine", [(ULX3S, MACHINE), (ICEBREAKER, SMALL)],
-                         ids=lambda value: value.name)
+@pytest.mark.parametrize("kind,machine", [(ULX3S, MACHINE), (ICEBREAKER, SMALL),
+                                          (ORANGECRAB, MACHINE)], ids=lambda value: value.name)
 def test_board_answers_and_keeps_memory(kind, machine):
     rng = random.Random(SEED)
     with SimulatedBoard(kind, machine) as simulated:
@@ -51,7 +52,7 @@ def test_board_answers_and_keeps_memory(kind, machine):
     # 6 frames of 1 KiB at least, at four clocks per bit and ten bits per byte
     assert report["cycles"] > 6 * 1024 * 40
     assert report["seconds"] == pytest.approx(report["cycles"] / kind.clock_mhz / 1e6, rel=1e-3)
-    if kind.family == "ecp5":      # 8192 rows in 64 ms, from 200 us after power-up on
+    if kind.sdram_phase is not None:      # 8192 rows in 64 ms, from 200 us after power-up on
         assert report["refreshes"] == pytest.approx(
             (report["seconds"] - 200e-6) / 7.8125e-6, rel=0.03)
 
@@ -88,6 +89,15 @@ def test_board_sim_runs_a_layer(command, tmp_path):  # noqa: F811
     found = json.loads(out)
     assert code == 0 and json.loads((tmp_path / "found.json").read_text()) == found
     assert found["board"] == "ulx3s-12f" and found["mismatches"] == 0
+    assert found["simulated_cycles"] > found["counters"]["total"] > 0
+
+
+def test_a_layer_from_block_ram(command, tmp_path):  # noqa: F811
+    code, out, _ = command("board-sim", "--board", "orangecrab-25f", "--machine", "tiny", "--set",
+                           "memory_bits=16", "--image", map_model(tmp_path), "--layer", QUERY,
+                           "--json")
+    found = json.loads(out)
+    assert code == 0 and found["board"] == "orangecrab-25f" and found["mismatches"] == 0
     assert found["simulated_cycles"] > found["counters"]["total"] > 0
 
 

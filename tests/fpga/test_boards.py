@@ -35,13 +35,39 @@ def test_a_machine_for_another_board(machine, words):
     assert all(word in str(caught.value) for word in words)
 
 
+def test_a_boards_own_machine_and_others():
+    found = board("orangecrab-25f")
+    own = found.preset()
+    assert (own.name, own.rows, own.cols, own.k_tile) == ("orangecrab-25f", 2, 2, 32)
+    assert found.machine_of(None, {"rows": "1"}) == own.replace(rows=1)
+    assert found.machine_of("tiny", {"rows": "1"}) == PRESETS["tiny"].replace(rows=1)
+    assert found.machine_of(None, pe="serial").k_tile == 8
+    assert board("icebreaker").preset() == PRESETS["icebreaker"]
+
+
+def test_memory_on_the_chip_takes_block_rams():
+    """64 KiB are 32 blocks of 2 KiB, which a machine with all 56 leaves no room for."""
+    assert [board(name).memory_rams for name in (
+        "orangecrab-25f", "orangecrab-85f", "ulx3s-25f", "icebreaker")] == [32, 128, 0, 0]
+    done = CliRunner().invoke(app, ["build", "--board", "orangecrab-25f", "--machine", "ulx3s-12f"])
+    assert isinstance(done.exception, BoardError) and "it takes 88 block RAMs of 56;" in str(
+        done.exception)
+    rows = json.loads(CliRunner().invoke(app, ["boards", "--json"]).stdout)
+    crabs = [row for row in rows if row["board"].startswith("orangecrab")]
+    assert [row["machine"] for row in crabs] == ["orangecrab-25f", "orangecrab-85f"]
+    assert [row["takes"]["rams"] for row in crabs] == [54, 184]
+    assert not any(row["takes"]["exceeded"] for row in crabs)
+
+
 def test_an_unknown_board():
     with pytest.raises(BoardError, match="unknown board 'arty'; known: ulx3s-85f"):
         board("arty")
 
 
 @pytest.mark.parametrize("name, pin, site", [("ulx3s-85f", "sdram_0__dq__io[0]", "J16"),
-                                             ("icebreaker", "uart_0__rx__io", "6")])
+                                             ("icebreaker", "uart_0__rx__io", "6"),
+                                             ("orangecrab-25f", "uart_0__rx__io", "N17"),
+                                             ("orangecrab-85f", "uart_0__tx__io", "M18")])
 def test_the_top_is_the_same_text_twice_and_names_no_file(name, pin, site):
     found = board(name)
     machine = SMALL.replace(fabric=found.family, table="mux")
@@ -140,6 +166,15 @@ def test_the_first_loader_that_is_there(tools, bitstream):
     loader(tools, "openFPGALoader", f'echo "$@" > {bitstream}/said')
     program(board("ulx3s-85f"), bitstream)
     assert (bitstream / "said").read_text() == f"-b ulx3s {bitstream}/top.bit\n"
+
+
+def test_the_bootloader_of_orangecrab(tools, bitstream):
+    with pytest.raises(BoardError, match="neither dfu-util nor openFPGALoader was found: install "
+                                         "dfu-util"):
+        program(board("orangecrab-25f"), bitstream)
+    loader(tools, "dfu-util", f'echo "$@" > {bitstream}/said')
+    program(board("orangecrab-25f"), bitstream)
+    assert (bitstream / "said").read_text() == f"-d 1209:5af0 -a 0 -D {bitstream}/top.bit\n"
 
 
 def test_no_loader(tools, bitstream):

@@ -46,5 +46,6 @@ def test_records_are_of_the_machines_that_boards_have(path):
     assert record["met"] == (record["fmax_mhz"] >= record["clock_mhz"])
     usage, said = record["usage"], record["predicted"]
     assert usage["total"] <= target.size.luts and usage["ebr"] <= target.size.rams
-    assert said["luts"] == pytest.approx(usage["total"], rel=0.03)
+    assert said["luts"] == pytest.approx(
+        usage["total"], rel=0.03 if said["measured"] else said["error"])
     assert (said["rams"], said["dsps"]) == (usage["ebr"], usage["dsp"])
