@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from hw.candidates import all_plans
+from hw.isa import Instr, Queue
 from hw.kernel import plan_gemm, relaunch_program
 from hw.launch import (
     Launch,
@@ -111,7 +112,10 @@ def test_what_stays():
     kept = replace(plan, kept=1, resident=False)
     assert staying(kept) is kept
     regions = regions_of(stays)[0]
-    assert launch_program(Launch(stays, True), regions) == relaunch_program(stays, regions)
+    again = launch_program(Launch(stays, True), regions)
+    assert again == relaunch_program(stays, regions)
+    credits = [node["queue"] for node in again if isinstance(node, Instr) and node.op == "credit"]
+    assert credits == [Queue.A_FREE, Queue.OUT_FREE]    # no weights come, so no places for them
 
 
 def test_scales_that_lie_elsewhere_are_not_there():
