@@ -48,4 +48,5 @@ def test_records_are_of_the_machines_that_boards_have(path):
     assert usage["total"] <= target.size.luts and usage["ebr"] <= target.size.rams
     assert said["luts"] == pytest.approx(
         usage["total"], rel=0.03 if said["measured"] else said["error"])
-    assert (said["rams"], said["dsps"]) == (usage["ebr"], usage["dsp"])
+    assert usage["ebr"] - said["rams"] in ((0,) if said["measured"] else (0, 1))
+    assert said["dsps"] == usage["dsp"]
