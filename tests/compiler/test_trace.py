@@ -5,6 +5,8 @@ from collections import defaultdict
 
 import pytest
 
+import compiler.chains
+from compiler.chains import layer_chains
 from compiler.graph import LinearOp
 from compiler.image import open_image
 from compiler.trace import TRACKS, Events, timeline, trace_text
@@ -170,6 +172,16 @@ def test_layers_together_as_when_a_text_runs(command, images, tmp_path, name, te
     computed = [event["ts"] for event in busy["execute"] if event["name"] == "compute"]
     loaded = [event["ts"] for event in busy["load"] if event["name"] == "weights"]
     assert len(loaded) >= 3 and sum(at < max(computed) for at in loaded) == len(loaded)
+
+
+def test_layers_that_one_program_does_not_take_are_cut(images, monkeypatch):
+    image = open_image(images["bert"])
+    whole = [[op.name for op in ops] for ops in layer_chains(image)]
+    assert len(whole[0]) == 3
+    monkeypatch.setattr(compiler.chains, "split_chain", lambda plans, kinds: (
+        [2, len(plans) - 2] if len(plans) > 2 else [len(plans)] * bool(plans)))
+    cut = [[op.name for op in ops] for ops in layer_chains(image)]
+    assert cut[:2] == [whole[0][:2], whole[0][2:]] and sum(cut, []) == sum(whole, [])
 
 
 def test_one_layer_the_same_every_time(command, mapped, tmp_path):

@@ -11,6 +11,7 @@ from hw.chain import chain_places, chain_plan, chain_program, place_chain, split
 from hw.config import PRESETS, Machine
 from hw.isa import LOOP_DEPTH, Loop, flatten
 from hw.kernel import gemm_program, plan_gemm
+from hw.opening import opening_parts
 from hw.pack import shape_spec
 from hw.plan import PAGE, GemmSpec, Plan, PlanError
 from models.formats import DATATYPES
@@ -91,6 +92,22 @@ def test_rows_of_tokens_and_of_channels_in_one_program():
     plans = [plan_of(TINY, m=m) for m in (1, 6, 1, 1, 3)]
     assert [plan.row_mode for plan in plans] == [True, False, True, True, False]
     check_chain(plans)
+
+
+def test_an_opening_holds_no_more_token_tiles_than_there_are_places():
+    plan = Plan(machine=TINY, spec=spec_of(TINY, m=8, k=64, n=8), row_mode=False, channels=4,
+                chunk=4, block=4, resident=False)
+    wide = replace(plan_of(TINY, m=1, k=3200, n=8), resident=True)
+    assert len(opening_parts(plan, 4)) == 4 and chain_places([plan, wide]).acts == 2
+    check_chain([wide, plan, wide])
+
+
+def test_regions_of_products_of_other_sizes_are_found():
+    """Weights and scales of several pages, and steps in loops."""
+    plans = [plan_of(TINY, m=5, k=300, n=200), plan_of(TINY, m=5, k=16, n=8),
+             plan_of(TINY, m=17, k=600, n=90)]
+    assert len({plan.stored_bytes // PAGE - plan.scale_bytes // PAGE for plan in plans}) == 3
+    check_chain([*plans, plans[0]])
 
 
 def test_equal_products_become_a_loop():
