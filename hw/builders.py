@@ -52,9 +52,9 @@ class RowBuilders(wiring.Component):
         m.d.sync += [self.w_step.eq(self.step_i), self.w_addr.eq(self.addr_i)]
         if config.decodes:
             m.d.comb += Value.cast(self.w_data).eq(
-                delay(m, self.acts, FILL_LATENCY - 2, "words"))
+                delay(m, self.acts, FILL_LATENCY - 2, "words", data=True))
         else:
-            self._entries(m, delay(m, self.entry, 1, "x"))
+            self._entries(m, delay(m, self.entry, 1, "x", data=True))
             self._sums(m, *(delay(m, value, 1, name) for name, value in (
                 ("summing", self.summing_i), ("first", self.first_i), ("to", self.to_i))))
         return m
@@ -66,10 +66,12 @@ class RowBuilders(wiring.Component):
         for column in range(config.builders):
             word = self.acts.word_select(column, 4 * config.act_bits)
             four = [word.word_select(i, config.act_bits).as_signed() for i in range(4)]
-            high = Signal(signed(config.act_bits + 1))
-            low = Signal(signed(config.act_bits + 2))  # reaches +2^act_bits
+            high = Signal(signed(config.act_bits + 1), reset_less=True)
+            low = Signal(signed(config.act_bits + 2), reset_less=True)  # reaches +2^act_bits
+            entry = Signal(signed(config.table_bits), name=f"entry{column}", reset_less=True)
             high_sum, low_sum = build(x, four)
-            m.d.sync += [high.eq(high_sum), low.eq(low_sum), self.w_data[column].eq(high + low)]
+            m.d.sync += [high.eq(high_sum), low.eq(low_sum), entry.eq(high + low)]
+            m.d.comb += self.w_data[column].eq(entry)
 
     @staticmethod
     def _sum(x, a):

@@ -69,7 +69,7 @@ class Core(wiring.Component):
             execute.write_addr.eq(load.write_addr), execute.write_data.eq(load.write_data),
             execute.write_broadcast.eq(load.write_broadcast),
             execute.read_addr.eq(store.read_addr), execute.read_row.eq(store.read_row),
-            store.read_data.eq(execute.read_data),
+            execute.read_part.eq(store.read_part), store.read_data.eq(execute.read_data),
             # tokens
             w_ready.give.eq(load.give_w), execute.ready_w.eq(w_ready.ready),
             w_ready.take.eq(execute.take_w),

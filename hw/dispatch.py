@@ -84,7 +84,7 @@ class Dispatcher(wiring.Component):
         ]
 
         pc = Signal(range(config.program_depth))
-        word = Signal(INSTRUCTION_BITS)
+        word = Signal(INSTRUCTION_BITS, reset_less=True)
         fresh = Signal()            # its addresses, if it has any, are to come
         left = Signal(range(8))     # of them
         kind = Signal(data.StructLayout({name: 1 for name in (*OPS, "unknown", "addressed")}))

@@ -51,7 +51,7 @@ class ExecuteEngine(wiring.Component):
     ready_*/take_* : tokens ``w_ready``, ``a_ready``, ``out_free``
     give_* : tokens ``w_free``, ``a_free``, ``out_ready``
     write_* : buffer writes of the load engine
-    read_addr, read_row, read_data : output buffer read, two cycles late
+    read_addr, read_part, read_row, read_data : output buffer read, two cycles late
     idle, busy and wait_* : state and events for the counters
     """
 
@@ -64,7 +64,8 @@ class ExecuteEngine(wiring.Component):
             **{f"give_{name}": Out(1) for name in ("w", "a", "out")},
             "write_en": In(1), "write_target": In(3), "write_addr": In(24),
             "write_data": In(config.memory_bits), "write_broadcast": In(1),
-            "read_addr": In(16), "read_row": In(8), "read_data": Out(config.out_word_bits),
+            "read_addr": In(16), "read_part": In(range(max(config.out_parts, 2))),
+            "read_row": In(8), "read_data": Out(config.memory_bits),
             "idle": Out(1), "busy": Out(1),
             **{f"wait_{name}": Out(1) for name in ("w", "a", "out", "tables")},
         })
@@ -138,26 +139,27 @@ class ExecuteEngine(wiring.Component):
                 else weights.data)
         plus = Const(plus_slice(config), config.slice_bits).replicate(config.cols)
         # Slices pass one register; an offset slot sends all-plus instead (synchronous set).
-        slices = Signal(data.ArrayLayout(config.slice_bits, config.cols))
+        slices = Signal(data.ArrayLayout(config.slice_bits, config.cols), reset_less=True)
         offset = delay(m, sequencer.offset, head - 1, "offset")
         m.d.sync += slices.eq(Mux(offset, plus, sent))
         slot = delay(m, sequencer.slot, head, "slot")
 
         # Four registers between a scale's address and its multiplier, at the first row in time.
         wait = head + rows[0]._pes[0].s_latency - 1 - 4
-        mults = Signal(data.ArrayLayout(signed(config.mult_bits), config.cols))
+        mults = Signal(data.ArrayLayout(signed(config.mult_bits), config.cols), reset_less=True)
         shift = delay(m, sequencer.shift, wait + 1, "shift")
         if config.decodes:  # the select in the scale's half-word is wanted at once
             m.d.comb += scales.addr.eq(sequencer.s_addr)
-            words = delay(m, scales.data, wait, "scale_word")
+            words = delay(m, scales.data, wait, "scale_word", data=True)
             select = delay(m, sequencer.select, wait + 1, "select")
         else:
-            m.d.comb += scales.addr.eq(delay(m, sequencer.s_addr, wait, "s_addr"))
+            m.d.comb += scales.addr.eq(delay(m, sequencer.s_addr, wait, "s_addr", data=True))
             words, select = scales.data, Const(0, 1)
         for column in range(config.cols):
             word = words.word_select(column, 16)
-            mantissa, total = Signal(signed(12)), Signal(5)
-            coarse, coarse_shift = Signal(signed(config.mult_bits)), Signal(2)
+            mantissa, total = Signal(signed(12), reset_less=True), Signal(5, reset_less=True)
+            coarse = Signal(signed(config.mult_bits), reset_less=True)
+            coarse_shift = Signal(2, reset_less=True)
             m.d.sync += [
                 mantissa.eq(Mux(select, word[:SELECT_BIT], word[:12].as_signed())),
                 total.eq(word[12:] + shift),
@@ -178,7 +180,7 @@ class ExecuteEngine(wiring.Component):
             m.d.comb += [
                 row.w_step.eq(filler.w_step[index]), row.w_addr.eq(filler.w_addr[index]),
                 row.w_data.eq(filler.w_data[index]), row.sigma.eq(filler.sigma[index]),
-                row.read_addr.eq(self.read_addr),
+                row.read_addr.eq(self.read_addr), row.read_part.eq(self.read_part),
             ]
 
     def _decode(self, m, sequencer, weights, scales):

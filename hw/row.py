@@ -43,7 +43,7 @@ class Row(wiring.Component):
     mult_i/mult_o : multipliers, ``s_latency − 1`` cycles after their slice
     w_step, w_addr, w_data : table or activation writes, to all elements
     sigma : sum of the activations of each bank
-    read_addr : output buffer word; ``read_data`` two cycles later
+    read_addr, read_part : a part of an output buffer word; ``read_data`` two cycles later
     """
 
     def __init__(self, config):
@@ -58,7 +58,8 @@ class Row(wiring.Component):
             "w_step": In(config.table_steps), "w_addr": In(4),
             "w_data": In(fill_layout(config)),
             "sigma": In(data.ArrayLayout(signed(config.sigma_bits), 2)),
-            "read_addr": In(16), "read_data": Out(config.out_word_bits),
+            "read_addr": In(16), "read_part": In(range(max(config.out_parts, 2))),
+            "read_data": Out(config.memory_bits),
         })
 
     def elaborate(self, platform):
@@ -76,13 +77,13 @@ class Row(wiring.Component):
         fresh = Signal(init=1)
         m.d.sync += fresh.eq(0)
         read_latency = pe.product_latency - PsumMemory.latency
-        psum_read = delay(m, slot.psum, read_latency, "psum_read")
+        psum_read = delay(m, slot.psum, read_latency, "psum_read", data=True)
         emit = delay(m, last, pe.product_latency - pe.s_latency + 1, "emit")
         first = delay(m, slot.first, pe.product_latency, "first")
         write = delay(m, emit, 1, "write")
-        psum_write = delay(m, psum_read, pe.result_latency - read_latency, "psum_write")
+        psum_write = delay(m, psum_read, pe.result_latency - read_latency, "psum_write", data=True)
         final = delay(m, taken & slot.last & slot.final, pe.result_latency, "final")
-        out = delay(m, slot.out, pe.result_latency, "out")
+        out = delay(m, slot.out, pe.result_latency, "out", data=True)
         stationary = self._stationary(m, slot)
         for index, each in enumerate(self._pes):
             m.submodules[f"pe{index}"] = each
@@ -125,7 +126,8 @@ class Row(wiring.Component):
         m.submodules.buffer = buffer = block_ram(config.out_word_bits, config.out_depth)
         write, read = buffer.write_port(), buffer.read_port()
         m.d.comb += read.addr.eq(self.read_addr)
-        m.d.sync += self.read_data.eq(read.data)    # block RAM is slow
+        part = delay(m, self.read_part, 1, "part", data=True)
+        m.d.sync += self.read_data.eq(read.data.word_select(part, config.memory_bits))
         words = Array(Cat(pe.result_o[1:] for pe in self._pes[i:i + config.drain])
                       for i in range(0, config.cols, config.drain))
         count = Signal(range(max(config.drain_slots, 2)))

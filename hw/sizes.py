@@ -166,6 +166,11 @@ class Sizes:
         return self.drain * 32
 
     @property
+    def out_parts(self) -> int:
+        """Memory words in a word of the output buffer."""
+        return self.out_word_bits // self.memory_bits
+
+    @property
     def drain_slots(self) -> int:
         """Slots a channel takes at least in a final pass."""
         return self.cols // self.drain
@@ -196,7 +201,7 @@ class Sizes:
     @property
     def store_bits(self) -> int:
         """Width of a row's length in beats, at most the output buffer's."""
-        return (self.out_depth * self.out_word_bits // self.memory_bits).bit_length()
+        return (self.out_depth * self.out_parts).bit_length()
 
     @property
     def row_bits(self) -> int:

@@ -26,7 +26,8 @@ class StoreEngine(wiring.Component):
     instr, instr_valid, instr_ready : instruction with its addresses resolved
     stop : issue no further burst
     ready, take : ``out_ready`` tokens; give : ``out_free`` tokens, when a store is answered
-    read_addr, read_row : output buffer read; ``read_data`` is the word two cycles later
+    read_addr, read_part, read_row : output buffer read; ``read_data`` is that part of the word,
+        as wide as the memory, two cycles later
     idle : nothing queued or in flight; quiet : no burst unanswered
     error : a burst was answered with an error
     beat, wait : events for the counters
@@ -38,7 +39,8 @@ class StoreEngine(wiring.Component):
         super().__init__({
             "instr": In(instruction_layout("store")), "instr_valid": In(1), "instr_ready": Out(1),
             "stop": In(1), "ready": In(1), "take": Out(1), "give": Out(1),
-            "read_addr": Out(16), "read_row": Out(8), "read_data": In(config.out_word_bits),
+            "read_addr": Out(16), "read_part": Out(range(max(config.out_parts, 2))),
+            "read_row": Out(8), "read_data": In(config.memory_bits),
             "awaddr": Out(32), "awlen": Out(8), "awvalid": Out(1), "awready": In(1),
             "wdata": Out(bits), "wlast": Out(1), "wvalid": Out(1), "wready": In(1),
             "bresp": In(2), "bvalid": In(1),
@@ -127,23 +129,20 @@ class StoreEngine(wiring.Component):
         """Read the rows of ``job`` beat by beat into the data queue."""
         config = self._config
         m.submodules.beats = beats = SyncFIFO(width=config.memory_bits, depth=DATA_DEPTH)
-        parts = config.out_word_bits // config.memory_bits
-        part_bits = parts.bit_length() - 1
+        part_bits = config.out_parts.bit_length() - 1
         row, index = Signal(config.row_bits), Signal(config.store_bits)
         reading = Signal()
         came = Signal()
-        part = Signal(range(max(parts, 2)))
-        later = Signal.like(part)
         end_of_row = index == job.beats
         go = Signal()
         m.d.comb += [
             go.eq(pump.r_rdy & (beats.level + reading + came < DATA_DEPTH)),
             self.read_addr.eq(job.out + (index >> part_bits)), self.read_row.eq(row),
+            self.read_part.eq(index[:part_bits]),
             pump.r_en.eq(go & end_of_row & (row == job.rows)),
-            beats.w_en.eq(came), beats.w_data.eq(self.read_data.word_select(
-                later, config.memory_bits)),
+            beats.w_en.eq(came), beats.w_data.eq(self.read_data),
         ]
-        m.d.sync += [reading.eq(go), came.eq(reading), part.eq(index[:part_bits]), later.eq(part)]
+        m.d.sync += [reading.eq(go), came.eq(reading)]
         with m.If(go):
             m.d.sync += index.eq(index + 1)
             with m.If(end_of_row):

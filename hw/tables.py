@@ -108,7 +108,8 @@ class TableFiller(wiring.Component):
         ends = {f"{name}_i": delay(m, value, FILL_LATENCY - 1, name) for name, value in (
             ("step", step_i), ("addr", addr_i), ("summing", summing), ("first", first),
             ("to", bank))}
-        acts, entry = delay(m, self.read_data, 1, "acts"), delay(m, entry, 1, "entry")
+        acts = delay(m, self.read_data, 1, "acts", data=True)    # block RAM is slow
+        entry = delay(m, entry, 1, "entry", data=True)
         for row in range(config.rows):
             m.submodules[f"row{row}"] = end = RowBuilders(config)
             m.d.comb += [

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth.hdl import Assert, Assume, Cat, Const, Module, Signal, Value, unsigned
+from amaranth.hdl import Assert, Assume, Cat, Const, Module, Signal, unsigned
 
 from hw.config import Machine
 from hw.load import LoadEngine
@@ -173,23 +173,21 @@ def store_addresses(config: Machine) -> Module:
 
 
 def store_beats(config: Machine) -> Module:
-    """The output buffer holds at every place a word that names it; the first instruction is
+    """The output buffer holds at every place a memory word that names it; the first instruction is
     followed, of any beats and rows, ``outstanding`` 1."""
     m = Module()
     no_reset(m)
     m.submodules.dut = dut = StoreEngine(config)
     free(m, dut.instr, dut.instr_valid, dut.stop, dut.ready, dut.awready, dut.wready, dut.bresp,
          dut.bvalid)
-    parts = config.out_word_bits // config.memory_bits
+    parts = config.out_parts
 
-    def place(address: Any, row: Any, part: int) -> Any:
-        return Cat(Const(part, 2), address[:10], row[:4])
+    def beat(address: Any, row: Any, part: Any) -> Any:
+        return Cat(part[:2], Const(0, 2 - len(part[:2])), address[:10], row[:4])
 
-    def word(address: Any, row: Any) -> Any:
-        return Cat(place(address, row, part) for part in range(parts))
-
-    read = Signal(len(Value.cast(dut.read_data)))
-    m.d.sync += [read.eq(word(dut.read_addr, dut.read_row)), Value.cast(dut.read_data).eq(read)]
+    read = Signal(len(dut.read_data))
+    m.d.sync += [read.eq(beat(dut.read_addr, dut.read_row, dut.read_part)),
+                 dut.read_data.eq(read)]
     first = First(m, dut)
     issued, sends = dut.awvalid & dut.awready, dut.wvalid & dut.wready
     coming, unanswered = Signal(9), Signal()
@@ -202,8 +200,7 @@ def store_beats(config: Machine) -> Module:
     row, index, over = Signal(8), Signal(16), Signal()
     fields = first.fields
     where = (fields.out + (index >> (parts.bit_length() - 1)))[:16]
-    expected = Value.cast(word(where, row)).word_select(index[:parts.bit_length() - 1],
-                                                        config.memory_bits)
+    expected = beat(where, row, index[:parts.bit_length() - 1])
     with m.If(sends & ~over):
         m.d.comb += Assert(dut.wdata == expected, "a beat lost, doubled or overtaken")
         m.d.sync += index.eq(index + 1)

@@ -15,13 +15,19 @@ def word(config, row, address):
     return (row * 0x51ED270B + address * 0x9E3779B97F4A7C15 + 3) % (1 << config.out_word_bits)
 
 
+def beat(config, row, address, part):
+    """A part of a word."""
+    return word(config, row, address) >> part * config.memory_bits & (1 << config.memory_bits) - 1
+
+
 def buffer(dut, config):
-    """Output buffers: two cycles from address to word."""
+    """Output buffers: two cycles from address to part of a word."""
     async def bench(ctx):
         late = 0
-        async for *_, row, address in ctx.tick().sample(dut.read_row, dut.read_addr):
+        async for *_, row, address, part in ctx.tick().sample(
+                dut.read_row, dut.read_addr, dut.read_part):
             ctx.set(dut.read_data, late)
-            late = word(config, row, address)
+            late = beat(config, row, address, part)
     return bench
 
 
@@ -98,13 +104,11 @@ def test_rows_go_to_memory(config, idle, busy):
         stable(dut.wvalid, dut.wready, dut.wdata, dut.wlast)), max_cycles=100_000)
     expected = {}
     for store in stores:
-        parts = config.out_word_bits // config.memory_bits
+        parts = config.out_parts
         for row in range(store["rows"]):
             for i in range(store["beats"]):
-                value = word(config, row, store["out"] + i // parts) >> i % parts * (
-                    config.memory_bits)
                 at = store["dram"] + row * store["stride"] + i * config.beat_bytes
-                expected[at] = value % (1 << config.memory_bits)
+                expected[at] = beat(config, row, store["out"] + i // parts, i % parts)
     assert stored == expected
     assert gives.count("take") == sum(store["wait"] for store in stores)
     assert gives.count("give") == sum(store["signal"] for store in stores)
