@@ -20,7 +20,8 @@ def fill_layout(config):
 
 class RowBuilders(wiring.Component):
     """The end of the table filler that every row has for itself: its last registers reach the
-    elements of one row only.
+    elements of one row only, and none of them is reset: a cycle after its inputs, nothing is
+    written.
 
     Inputs other than ``acts`` and ``entry`` come one cycle before they hold for the write that
     leaves.
@@ -49,13 +50,16 @@ class RowBuilders(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config = self._config
-        m.d.sync += [self.w_step.eq(self.step_i), self.w_addr.eq(self.addr_i)]
+        m.d.comb += [
+            self.w_step.eq(delay(m, self.step_i, 1, "step", data=True)),
+            self.w_addr.eq(delay(m, self.addr_i, 1, "addr", data=True)),
+        ]
         if config.decodes:
             m.d.comb += Value.cast(self.w_data).eq(
                 delay(m, self.acts, FILL_LATENCY - 2, "words", data=True))
         else:
             self._entries(m, delay(m, self.entry, 1, "x", data=True))
-            self._sums(m, *(delay(m, value, 1, name) for name, value in (
+            self._sums(m, *(delay(m, value, 1, name, data=True) for name, value in (
                 ("summing", self.summing_i), ("first", self.first_i), ("to", self.to_i))))
         return m
 
@@ -93,9 +97,10 @@ class RowBuilders(wiring.Component):
 
     def _sums(self, m, summing, first, bank):
         total = sum(self.w_data[i] for i in range(self._config.builders))
+        sums = Signal(self.sigma.shape(), reset_less=True)
         with m.If(summing):
-            sigma = self.sigma[bank]
-            m.d.sync += sigma.eq(Mux(first, 0, sigma) + total)
+            m.d.sync += sums[bank].eq(Mux(first, 0, sums[bank]) + total)
+        m.d.comb += self.sigma.eq(sums)
 
 
 def _balanced(number):

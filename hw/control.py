@@ -106,8 +106,12 @@ class Control(wiring.Component):
             m.d.sync += [begin.eq(0), done.eq(0), busy.eq(~bad_length)]
             with m.If(bad_length):
                 m.d.sync += error.eq(4)
-        m.d.sync += counters.events.eq(
-            Mux(busy & (error == 0), Cat(1, self.running, self.events), 0))
+        # Events come from far, and take two cycles; STATUS is busy until the last are counted.
+        counting, events, ending = Signal(), Signal.like(counters.events), Signal()
+        m.d.sync += [
+            counting.eq(busy & (error == 0)), events.eq(Cat(1, self.running, self.events)),
+            counters.events.eq(Mux(counting, events, 0)), ending.eq(busy),
+        ]
         with m.If(self.done):
             m.d.sync += [busy.eq(0), done.eq(1)]
         errors = Signal(3)
@@ -122,7 +126,7 @@ class Control(wiring.Component):
         with m.If(cleared):
             m.d.sync += [resetting.eq(0), busy.eq(0), done.eq(0), error.eq(0), errors.eq(0)]
 
-        status = Cat(busy, done, (error != 0) & ~busy, Const(0, 5), error)
+        status = Cat(busy | ending, done, (error != 0) & ~busy, Const(0, 5), error)
         self._read(m, counters, {
             Registers.MAGIC: Const(MAGIC, 32), Registers.IDENTITY: Const(config.identity(), 32),
             Registers.STATUS: status, Registers.PROGRAM: program, Registers.LENGTH: length,

@@ -123,19 +123,23 @@ class ExecuteEngine(wiring.Component):
         return m
 
     def _buffers(self, m, filler, sequencer):
-        """Weight, activation and scale buffers, and the array they feed."""
+        """Weight, activation and scale buffers, and the array they feed. What is loaded is written
+        a cycle later: nobody reads it before the second cycle after its token."""
         config = self._config
-        weights = self._buffer(m, "weights", Target.WEIGHTS, config.weight_word_bits,
+        write = {name: delay(m, getattr(self, f"write_{name}"), 1, f"write_{name}",
+                             data=name != "en")
+                 for name in ("en", "target", "addr", "data", "broadcast")}
+        weights = self._buffer(m, write, "weights", Target.WEIGHTS, config.weight_word_bits,
                                config.weight_depth)
-        acts = self._buffer(m, "acts", Target.ACTS, config.act_word_bits, config.act_depth,
+        acts = self._buffer(m, write, "acts", Target.ACTS, config.act_word_bits, config.act_depth,
                             config.rows)
-        scales = self._buffer(m, "scales", Target.SCALES, config.scale_word_bits,
+        scales = self._buffer(m, write, "scales", Target.SCALES, config.scale_word_bits,
                               config.scale_depth)
         m.d.comb += [weights.addr.eq(sequencer.w_addr), acts.addr.eq(filler.read_addr),
                      filler.read_data.eq(acts.data)]
         head = slice_latency(config)
         rows = [Row(config) for _ in range(config.rows)]
-        sent = (self._decode(m, sequencer, weights, scales) if config.decodes
+        sent = (self._decode(m, write, sequencer, weights, scales) if config.decodes
                 else weights.data)
         plus = Const(plus_slice(config), config.slice_bits).replicate(config.cols)
         # Slices pass one register; an offset slot sends all-plus instead (synchronous set).
@@ -183,7 +187,7 @@ class ExecuteEngine(wiring.Component):
                 row.read_addr.eq(self.read_addr), row.read_part.eq(self.read_part),
             ]
 
-    def _decode(self, m, sequencer, weights, scales):
+    def _decode(self, m, write, sequencer, weights, scales):
         """Slices from the codes in the weight words."""
         config = self._config
         m.submodules.decoder = decoder = Decoder(config)
@@ -194,12 +198,12 @@ class ExecuteEngine(wiring.Component):
               for name in ("digit", "step", "part", "packing")),
             *(decoder.select[column].eq(Mux(select, scales.data.word_select(column, 16)[
                 SELECT_BIT:SELECT_BIT + 2], 0)) for column in range(config.cols)),
-            decoder.write_en.eq(self.write_en & (self.write_target == Target.TABLE)),
-            decoder.write_addr.eq(self.write_addr), decoder.write_data.eq(self.write_data),
+            decoder.write_en.eq(write["en"] & (write["target"] == Target.TABLE)),
+            decoder.write_addr.eq(write["addr"]), decoder.write_data.eq(write["data"]),
         ]
         return decoder.slices
 
-    def _buffer(self, m, name, target, width, depth, rows=1):
+    def _buffer(self, m, beat, name, target, width, depth, rows=1):
         """A buffer written by memory beats and read by whole words; returns its read port."""
         config = self._config
         m.submodules[name] = memory = block_ram(unsigned(width), depth)
@@ -208,15 +212,15 @@ class ExecuteEngine(wiring.Component):
         lane_bits = (chunks - 1).bit_length()
         row_chunks = chunks // rows
         row_bits = row_chunks.bit_length() - 1
-        hit = self.write_en & (self.write_target == target)
+        hit = beat["en"] & (beat["target"] == target)
         every = sum(1 << row_chunks * row for row in range(rows))  # one lane of every row
         single, broadcast = Signal(chunks), Signal(chunks)
         m.d.comb += [
-            single.eq(1 << self.write_addr[:lane_bits]),
-            broadcast.eq(every << self.write_addr[:row_bits]),
-            write.addr.eq(Mux(self.write_broadcast, self.write_addr >> row_bits,
-                              self.write_addr >> lane_bits)),
-            write.data.eq(self.write_data.replicate(chunks)),
-            write.en.eq(Mux(hit, Mux(self.write_broadcast, broadcast, single), 0)),
+            single.eq(1 << beat["addr"][:lane_bits]),
+            broadcast.eq(every << beat["addr"][:row_bits]),
+            write.addr.eq(Mux(beat["broadcast"], beat["addr"] >> row_bits,
+                              beat["addr"] >> lane_bits)),
+            write.data.eq(beat["data"].replicate(chunks)),
+            write.en.eq(Mux(hit, Mux(beat["broadcast"], broadcast, single), 0)),
         ]
         return memory.read_port()

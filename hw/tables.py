@@ -62,37 +62,41 @@ class TableFiller(wiring.Component):
         bank, entry = Signal(), Signal(range(max(entries, 2)))
         step = Signal(range(max(config.table_steps, 2)))
         tiles, address = Signal(12), Signal(16)
-        filling, end_step, end = Signal(), Signal(), Signal()
+        # The last entry of a step and the last step, known before they come.
+        end_step, last_step = Signal(init=entries == 1), Signal(init=config.table_steps == 1)
+        filling, end = Signal(), Signal()
         missing_w = self.instr.wait_w & ~self.ready_w
         missing_a = self.instr.wait_a & ~self.ready_a
         missing_out = self.instr.wait_out & ~self.ready_out
         m.d.comb += [
             self.job.eq(self.instr), self.read_addr.eq(address),
-            end_step.eq(entry == entries - 1),
-            end.eq(end_step & (step == config.table_steps - 1)),
+            end.eq(end_step & last_step),
             self.set_full.eq(Mux(filling & end, 1 << bank, 0)),
         ]
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.idle.eq(~self.instr_valid)
+                m.d.sync += [tiles.eq(self.instr.tiles), address.eq(self.instr.a_addr)]
                 with m.If(self.instr_valid & self.job_ready):
                     m.d.comb += [self.wait_w.eq(missing_w),
                                  self.wait_a.eq(missing_a & ~missing_w),
                                  self.wait_out.eq(missing_out & ~missing_a & ~missing_w)]
                     with m.If(~(missing_w | missing_a | missing_out)):
                         m.d.comb += [self.instr_take.eq(1), self.job_valid.eq(1)]
-                        m.d.sync += [tiles.eq(self.instr.tiles), address.eq(self.instr.a_addr)]
                         m.next = "WAIT"
             with m.State("WAIT"):
                 with m.If(~self.full.bit_select(bank, 1)):
                     m.next = "FILL"
             with m.State("FILL"):
                 m.d.comb += filling.eq(1)
-                m.d.sync += entry.eq(entry + 1)
+                m.d.sync += [entry.eq(entry + 1), end_step.eq(entry + 2 == entries)]
                 with m.If(end_step):
-                    m.d.sync += [entry.eq(0), address.eq(address + 1), step.eq(step + 1)]
+                    m.d.sync += [entry.eq(0), end_step.eq(entries == 1),
+                                 address.eq(address + 1), step.eq(step + 1),
+                                 last_step.eq(step + 2 == config.table_steps)]
                 with m.If(end):
-                    m.d.sync += [step.eq(0), tiles.eq(tiles - 1)]
+                    m.d.sync += [step.eq(0), last_step.eq(config.table_steps == 1),
+                                 tiles.eq(tiles - 1)]
                     if config.banks == 2:
                         m.d.sync += bank.eq(~bank)
                     with m.If(tiles == 1):
