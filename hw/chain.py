@@ -20,7 +20,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from hw.emit import A_DRAM, A_SRAM, E_A, S_DRAM, ST_DRAM, W_DRAM, add
-from hw.isa import LOOP_DEPTH, Instr, Loop, Node, Queue, flatten
+from hw.isa import Instr, Loop, Node, Queue, flatten
 from hw.kernel import MOST_CREDITS, Regions, gemm_program, load_table, plan_steps
 from hw.plan import Plan, align
 from hw.roll import rolled
@@ -92,9 +92,6 @@ def _moves(nodes: Iterable[Node]) -> Counter[int]:
     return found
 
 
-def _depth(nodes: Iterable[Node]) -> int:
-    return max((1 + _depth(node.body) for node in nodes if isinstance(node, Loop)), default=0)
-
 
 class _Turn(NamedTuple):
     """A product, and what is added to registers after it."""
@@ -132,10 +129,7 @@ def chain_program(plans: Sequence[Plan], regions: Sequence[Regions]) -> tuple[No
         steps = plan_steps(turn.plan, places.acts)
         return steps + [node for reg, value in turn.moves for node in add(reg, value)]
 
-    turns = _turns(plans, regions, places.acts)
-    steps = rolled(turns, emit)
-    if _depth(steps) > LOOP_DEPTH:
-        steps = [node for turn in turns for node in emit(turn)]
+    steps = rolled(_turns(plans, regions, places.acts), emit)
     credits = [Instr.make("credit", queue=queue, count=count) for queue, count in zip(
         (Queue.W_FREE, Queue.A_FREE, Queue.OUT_FREE), places, strict=True)]
     first = regions[0]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 __all__ = ["DIGITS", "INSTRUCTION_BITS", "INSTRUCTION_BYTES", "OPS", "Field", "Instr", "Loop",
            "Node", "Op", "ProgramError", "Queue", "Target", "assemble", "disassemble", "flatten",
-           "parse"]
+           "nesting", "parse"]
 
 INSTRUCTION_BITS = 256
 INSTRUCTION_BYTES = INSTRUCTION_BITS // 8
@@ -220,6 +220,11 @@ class Loop:
 
 
 Node = Instr | Loop
+
+
+def nesting(nodes: Iterable[Node]) -> int:
+    """How deep loops lie in one another."""
+    return max((1 + nesting(node.body) for node in nodes if isinstance(node, Loop)), default=0)
 
 
 def flatten(nodes: Iterable[Node]) -> Iterator[Instr]:

@@ -28,7 +28,7 @@ RECORD = Path(__file__).with_name("resources.json")
 SHAPES = {"ecp5": ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384)),
           "ice40": ((16, 256), (8, 512), (4, 1024), (2, 2048))}  # of a block RAM: bits, words
 MULTIPLIERS = {"ecp5": (1, 20), "ice40": (2, 17)}   # per element, for sums of so many bits
-FIXED_RAMS = {"ecp5": 0, "ice40": 4}    # of link, counters, registers
+FIXED_RAMS = {"ecp5": 0, "ice40": 6}    # of link, counters, registers, loops
 PROGRAM_BITS = 224      # of an instruction's 256; no field lies beyond
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Hashable, Sequence
 from typing import TypeVar
 
-from hw.isa import Loop, Node
+from hw.isa import LOOP_DEPTH, Loop, Node, nesting
 
 __all__ = ["rolled"]
 
@@ -15,7 +15,8 @@ Item = TypeVar("Item", bound=Hashable)
 
 def rolled(items: Sequence[Item], emit: Callable[[Item], Sequence[Node]]) -> list[Node]:
     """``emit`` of every item, in order; runs of equal items, or of equal sequences of items, as
-    loops. Greedy: at each place the repetition that covers most, the shortest body of those."""
+    loops. Greedy: at each place the repetition that covers most, the shortest body of those. What
+    would lie deeper than loops nest is written out."""
     numbers: dict[Item, int] = {}
     keys = [numbers.setdefault(item, len(numbers)) for item in items]
     return _rolled(keys, [tuple(emit(item)) for item in numbers])
@@ -28,7 +29,8 @@ def _rolled(keys: list[int], bodies: Sequence[tuple[Node, ...]]) -> list[Node]:
         period, count = _repetition(keys, at)
         body = keys[at:at + period]
         inner = tuple(_rolled(body, bodies)) if period > 1 else bodies[body[0]]
-        nodes += inner if count == 1 else [Loop(count, inner)]
+        loops = count > 1 and nesting(inner) < LOOP_DEPTH
+        nodes += [Loop(count, inner)] if loops else inner * count
         at += period * count
     return nodes
 

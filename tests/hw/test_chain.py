@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hw.candidates import all_plans
 from hw.chain import chain_places, chain_plan, chain_program, place_chain, split_chain
 from hw.config import PRESETS, Machine
-from hw.isa import LOOP_DEPTH, Loop, flatten
+from hw.isa import LOOP_DEPTH, Loop, flatten, nesting
 from hw.kernel import gemm_program, plan_gemm
 from hw.opening import opening_parts
 from hw.pack import shape_spec
@@ -43,12 +43,8 @@ def check_chain(plans):
     program = chain_program(plans, regions)
     for order in (LOADS_FIRST, STORES_FIRST, ("exec", "load", "store")):
         assert Replay(machine, program, order).stored == alone
-    assert depth(program) <= LOOP_DEPTH
+    assert nesting(program) <= LOOP_DEPTH
     return program
-
-
-def depth(nodes):
-    return max((1 + depth(node.body) for node in nodes if isinstance(node, Loop)), default=0)
 
 
 def length(nodes):
@@ -124,7 +120,7 @@ def test_loops_that_would_nest_too_deep_are_unrolled():
                 resident=False)
     regions, _, _ = place_chain([plan] * 3, 0)
     alone, chain = gemm_program(plan, regions[0]), chain_program([plan] * 3, regions)
-    assert depth(alone) == depth(chain) == LOOP_DEPTH
+    assert nesting(alone) == nesting(chain) == LOOP_DEPTH
     assert length(chain) > 2.9 * length(alone) - 30
 
 

@@ -13,6 +13,7 @@ from hw.isa import (
     assemble,
     disassemble,
     flatten,
+    nesting,
     parse,
 )
 from hw.isa_text import isa_markdown, isa_text
@@ -39,10 +40,6 @@ def instrs(draw, ops=tuple(OPS)):
 BODY = [op for op in OPS if op not in ("loop", "end", "halt")]
 NODES = st.recursive(instrs(BODY), lambda inner: st.builds(
     Loop, st.integers(1, 65535), st.lists(inner, min_size=1, max_size=3).map(tuple)), max_leaves=6)
-
-
-def depth(nodes):
-    return max((1 + depth(node.body) for node in nodes if isinstance(node, Loop)), default=0)
 
 
 @given(instrs())
@@ -87,7 +84,7 @@ def test_unknown_field_and_opcode():
             disassemble(Instr.make(op, **{name: value}).encode() + HALT.encode())
 
 
-@given(st.lists(NODES, max_size=4).filter(lambda nodes: depth(nodes) <= 4))
+@given(st.lists(NODES, max_size=4).filter(lambda nodes: nesting(nodes) <= 4))
 def test_programs_round_trip(nodes):
     program = (*nodes, HALT)
     parsed = parse(assemble(program))
@@ -121,7 +118,7 @@ def test_parse_errors(data, message):
 
 
 def test_four_nested_loops_are_allowed():
-    assert depth(parse(assemble([loops(4), HALT]))) == 4
+    assert nesting(parse(assemble([loops(4), HALT]))) == 4
 
 
 def test_disassembly_of_a_handmade_program():

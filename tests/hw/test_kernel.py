@@ -6,7 +6,16 @@ from hypothesis import strategies as st
 
 from hw.candidates import candidates
 from hw.config import PRESETS, Machine
-from hw.isa import INSTRUCTION_BYTES, LOOP_DEPTH, Instr, Loop, ProgramError, disassemble, parse
+from hw.isa import (
+    INSTRUCTION_BYTES,
+    LOOP_DEPTH,
+    Instr,
+    Loop,
+    ProgramError,
+    disassemble,
+    nesting,
+    parse,
+)
 from hw.kernel import Regions, gemm_program, plan_gemm, program_bytes
 from hw.opening import opening_parts
 from hw.pack import shape_spec
@@ -256,6 +265,18 @@ def test_the_shortest_body_of_the_longest_run():
     assert rolled([], letter) == []
 
 
+def test_loops_nest_no_deeper_than_the_machine_has_room_for():
+    deep = letter(1)
+    for _ in range(LOOP_DEPTH):
+        deep = (Loop(2, deep),)
+    assert rolled([1, 1, 2], lambda item: deep) == [*deep, *deep, *deep]
+    assert rolled([1, 1], lambda item: deep[0].body) == [Loop(2, deep[0].body)]
+    plan = Plan(machine=PRESETS["icebreaker"], row_mode=False, channels=6, chunk=8, block=9,
+                resident=False, spec=GemmSpec(m=27, k=2028, n=735, digits=((0, 1),), sigma=False,
+                                              group_size=500))
+    assert nesting(gemm_program(plan, REGIONS)) == LOOP_DEPTH
+
+
 def test_more_repetition_than_a_loop_counts():
     nodes = rolled([1] * (MOST_REPEATS + 3), letter)
     assert nodes == [Loop(MOST_REPEATS, letter(1)), Loop(3, letter(1))]
@@ -268,10 +289,6 @@ def test_each_item_is_emitted_once():
 
 
 # ---- every program --------------------------------------------------------------------------
-def depth(nodes):
-    return max((1 + depth(node.body) for node in nodes if isinstance(node, Loop)), default=0)
-
-
 @st.composite
 def specs(draw):
     k = draw(st.one_of(st.integers(1, 300), st.sampled_from([512, 768, 1024, 4096])))
@@ -291,7 +308,7 @@ def test_every_program(machine, spec):
         return
     for plan in plans[:4]:
         nodes = gemm_program(plan, REGIONS)
-        assert depth(nodes) <= LOOP_DEPTH
+        assert nesting(nodes) <= LOOP_DEPTH
         data = b"".join(map(Instr.encode, linear(nodes)))
         parsed = parse(data)
         assert b"".join(map(Instr.encode, linear(parsed))) == data
