@@ -197,11 +197,12 @@ class Dispatcher(wiring.Component):
         """The next register number and the next address slot come first; the sum goes last."""
         m.d.sync += word[OPCODE_BITS:FIELDS_AT - REGISTER_BITS].eq(
             word[OPCODE_BITS + REGISTER_BITS:FIELDS_AT])
-        for name in ENGINES:
-            bits, count = OPS[name].slot_bits, len(OPS[name].addresses)
-            slots = word[FIELDS_AT:FIELDS_AT + bits * count]
-            with m.If(kind[name]):
-                m.d.sync += slots.eq(Cat(slots[bits:], total[:bits]))
+        with m.Switch(Cat(kind[name] for name in ENGINES)):
+            for index, name in enumerate(ENGINES):
+                bits, count = OPS[name].slot_bits, len(OPS[name].addresses)
+                slots = word[FIELDS_AT:FIELDS_AT + bits * count]
+                with m.Case(1 << index):
+                    m.d.sync += slots.eq(Cat(slots[bits:], total[:bits]))
 
     def _issue(self, m, pc, word, kind, level, state, loop, store):
         def part(op, name):
@@ -210,41 +211,28 @@ class Dispatcher(wiring.Component):
 
         count, start = state[:16], state[16:][:len(pc)]
 
-        def advance(to=None):
-            m.d.sync += pc.eq(pc + 1 if to is None else to)
+        again, advance = kind.end & (count != 1), Signal()
+        m.d.comb += [
+            loop.addr.eq(Mux(kind.end, level - 1, level)),
+            loop.data.eq(Mux(kind.end, Cat((count - 1)[:16], start),
+                             Cat(part("loop", "count"), (pc + 1)[:len(pc)]))),
+            loop.en.eq(kind.loop | again), store.eq(kind.add),
+            self.credit_valid.eq(kind.credit), self.credit_queue.eq(part("credit", "queue")),
+            self.credit_count.eq(part("credit", "count")),
+        ]
+        m.d.sync += level.eq(Mux(kind.halt, 0, level + kind.loop - (kind.end & ~again)))
+        with m.If(advance):
+            m.d.sync += pc.eq(Mux(again, start, pc + 1))
             m.next = "READ"
-
         with m.If(kind.halt):
-            m.d.sync += level.eq(0)
             m.next = "DRAIN"
-        with m.If(kind.loop):
-            m.d.comb += [loop.en.eq(1), loop.addr.eq(level),
-                         loop.data.eq(Cat(part("loop", "count"), (pc + 1)[:len(pc)]))]
-            m.d.sync += level.eq(level + 1)
-            advance()
-        with m.If(kind.end):
-            with m.If(count == 1):
-                m.d.sync += level.eq(level - 1)
-                advance()
-            with m.Else():
-                m.d.comb += [loop.en.eq(1), loop.addr.eq(level - 1),
-                             loop.data.eq(Cat((count - 1)[:16], start))]
-                advance(start)
-        with m.If(kind.add):
-            m.d.comb += store.eq(1)
-            advance()
-        with m.If(kind.credit):
-            m.d.comb += [self.credit_valid.eq(1),
-                         self.credit_queue.eq(part("credit", "queue")),
-                         self.credit_count.eq(part("credit", "count"))]
-            advance()
+        with m.If(kind.loop | kind.end | kind.add | kind.credit):
+            m.d.comb += advance.eq(1)
         beyond = kind.load & (part("load", "target") > self._last_target)
         for name in ENGINES:
             valid, ready = getattr(self, f"{name}_valid"), getattr(self, f"{name}_ready")
             with m.If(kind[name] & ~self.stop & ~beyond):
-                m.d.comb += valid.eq(1)
-                with m.If(ready):
-                    advance()
+                m.d.comb += [valid.eq(1), advance.eq(ready)]
         with m.If(kind.unknown | beyond):
             m.d.comb += self.unknown.eq(1)
             m.next = "STUCK"
