@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.axi import AXI4_LITE_PORTS
 from hw.counters import Counters
+from hw.delay import delay
 
 __all__ = ["Control", "Registers", "Status", "COUNTERS", "MAGIC", "by_engine"]
 
@@ -106,12 +107,11 @@ class Control(wiring.Component):
             m.d.sync += [begin.eq(0), done.eq(0), busy.eq(~bad_length)]
             with m.If(bad_length):
                 m.d.sync += error.eq(4)
-        # Events come from far, and take two cycles; STATUS is busy until the last are counted.
-        counting, events, ending = Signal(), Signal.like(counters.events), Signal()
-        m.d.sync += [
-            counting.eq(busy & (error == 0)), events.eq(Cat(1, self.running, self.events)),
-            counters.events.eq(Mux(counting, events, 0)), ending.eq(busy),
-        ]
+        # Events come from far; STATUS is busy until the last are counted.
+        counting, events, held = (delay(m, value, config.far, name) for name, value in (
+            ("counting", busy & (error == 0)), ("events", Cat(1, self.running, self.events)),
+            ("held", busy)))
+        m.d.sync += counters.events.eq(Mux(counting, events, 0))
         with m.If(self.done):
             m.d.sync += [busy.eq(0), done.eq(1)]
         errors = Signal(3)
@@ -126,7 +126,7 @@ class Control(wiring.Component):
         with m.If(cleared):
             m.d.sync += [resetting.eq(0), busy.eq(0), done.eq(0), error.eq(0), errors.eq(0)]
 
-        status = Cat(busy | ending, done, (error != 0) & ~busy, Const(0, 5), error)
+        status = Cat(busy | held, done, (error != 0) & ~busy, Const(0, 5), error)
         self._read(m, counters, {
             Registers.MAGIC: Const(MAGIC, 32), Registers.IDENTITY: Const(config.identity(), 32),
             Registers.STATUS: status, Registers.PROGRAM: program, Registers.LENGTH: length,

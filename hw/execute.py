@@ -124,9 +124,9 @@ class ExecuteEngine(wiring.Component):
 
     def _buffers(self, m, filler, sequencer):
         """Weight, activation and scale buffers, and the array they feed. What is loaded is written
-        a cycle later: nobody reads it before the second cycle after its token."""
+        ``far`` cycles later: nobody reads it before the second cycle after its token."""
         config = self._config
-        write = {name: delay(m, getattr(self, f"write_{name}"), 1, f"write_{name}",
+        write = {name: delay(m, getattr(self, f"write_{name}"), config.far, f"write_{name}",
                              data=name != "en")
                  for name in ("en", "target", "addr", "data", "broadcast")}
         weights = self._buffer(m, write, "weights", Target.WEIGHTS, config.weight_word_bits,

@@ -157,6 +157,11 @@ class Sizes:
         return self.cols * 16
 
     @property
+    def far(self) -> int:
+        """Registers between the engines and what lies all over the chip; a small one needs none."""
+        return int(self.fabric != "ice40")
+
+    @property
     def drain(self) -> int:
         """Columns of a row drained per cycle: enough to feed the memory port."""
         return max(self.memory_bits // 32, min(self.cols, 2))
