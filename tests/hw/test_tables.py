@@ -15,7 +15,8 @@ TERNARY = Machine(rows=2, cols=4, k_tile=12, builders=2, memory_bits=16, table="
 CONFIG = {
     "plain": PLAIN, "one": ONE, "wide": WIDE, "mux": PLAIN.replace(table="mux"),
     "tl2": TERNARY, "tl2-one": TERNARY.replace(k_tile=3, builders=1, cols=16),
-    "serial": PLAIN.replace(pe="serial"), "mac-one": ONE.replace(pe="mac", cols=4),
+    "serial": PLAIN.replace(pe="serial"), "serial-mux": PLAIN.replace(pe="serial", table="mux"),
+    "mac-one": ONE.replace(pe="mac", cols=4),
     "plain-a4": PLAIN.replace(act_bits=4), "mux-a16": PLAIN.replace(table="mux", act_bits=16),
     "tl2-a16": TERNARY.replace(act_bits=16), "mac-a4": PLAIN.replace(pe="mac", act_bits=4),
 }
