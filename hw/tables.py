@@ -106,12 +106,12 @@ class TableFiller(wiring.Component):
 
         step_i = Mux(filling, 1 << step, 0)[:config.table_steps]
         addr_i = entry if config.tl2 else Cat(entry, bank)
-        summing, first = end_step, step == 0
-        if config.table == "mux" and not config.decodes:
-            # These tables get all four activations in two of their entries.
-            summing, first = entry[0] & entry[2], (step == 0) & (entry == 5)
+        # Tables of pairs get all four activations in two of their entries.
+        pairs = config.table == "mux" and not config.decodes
+        summing = filling & (entry[0] & entry[2] if pairs else end_step)
+        first = (step == 0) & ((entry == 5) if pairs else 1)
         ends = {f"{name}_i": delay(m, value, FILL_LATENCY - 1, name) for name, value in (
-            ("step", step_i), ("addr", addr_i), ("summing", filling & summing), ("first", first),
+            ("step", step_i), ("addr", addr_i), ("summing", summing), ("first", first),
             ("to", bank))}
         acts = delay(m, self.read_data, 1, "acts", data=True)    # block RAM is slow
         entry = delay(m, entry, 1, "entry", data=True)
