@@ -47,8 +47,8 @@ def _machines() -> Iterator[tuple[str, Machine]]:
     yield "icebreaker", ice
     for fields in ({"k_tile": 32, "builders": 2},
                    {"cols": 2, "k_tile": 8}, {"rows": 2, "cols": 2, "k_tile": 8},
-                   {"queue_depth": 2}, {"queue_depth": 4, "cols": 2}, {"act_bits": 4}, {"cols": 2},
-                   {"rows": 2}, {"queue_depth": 4}):
+                   {"queue_depth": 2}, {"queue_depth": 3}, {"queue_depth": 4, "cols": 2},
+                   {"act_bits": 4}, {"cols": 2}, {"rows": 2}, {"queue_depth": 4}):
         yield "icebreaker", ice.replace(**{"name": "sample", **fields})
     for k_tile in (4, 8, 16):
         yield "icebreaker", ice.replace(name="sample", pe="serial", k_tile=k_tile)

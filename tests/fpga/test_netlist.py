@@ -24,8 +24,8 @@ MACHINES = {"ecp5": SMALL.replace(fabric="ecp5"),
             "ice40": SMALL.replace(fabric="ice40", table="mux")}
 CELLS = {"ecp5": {"CCU2C", "DP16KD", "L6MUX21", "LUT4", "MULT18X18D", "PDPW16KD", "PFUMX",
                   "TRELLIS_DPR16X4", "TRELLIS_FF"},
-         "ice40": {"SB_CARRY", "SB_DFF", "SB_DFFE", "SB_DFFESR", "SB_DFFSR", "SB_LUT4",
-                   "SB_MAC16", "SB_RAM40_4K"}}
+         "ice40": {"SB_CARRY", "SB_DFF", "SB_DFFE", "SB_DFFESR", "SB_DFFSR", "SB_DFFSS",
+                   "SB_LUT4", "SB_MAC16", "SB_RAM40_4K"}}
 SEED = 40
 
 
