@@ -26,7 +26,7 @@ from sim.cycles import CycleResult, run_cycles
 from sim.estimate import plan_cycles
 from sim.gemm import simulate_gemm
 from sim.memory import Memory
-from sim.verilated import RunResult, SimulationError, run
+from sim.verilated import RunResult, SimulationError, memory_image, run
 
 __all__ = ["BACKENDS", "InputError", "Result", "activations", "bias", "execute", "matrix",
            "random_activations", "stored_weights"]
@@ -153,11 +153,10 @@ def _rtl(image: Image, op: LinearOp, a: NDArray[np.integer], say: Callable[[str]
          ) -> tuple[NDArray[np.int64], RunResult]:
     """``a`` [m, k] by stored column."""
     plan, place, where = op.planned, op.placed, image.memory_map
-    memory = np.zeros(where.size, dtype=np.uint8)
-    for at, data in ((0, (image.folder / PROGRAM_FILE).read_bytes()),
-                     (where.weights, (image.folder / WEIGHTS_FILE).read_bytes()),
-                     (place.acts, pack_activations(plan, a))):
-        memory[at:at + len(data)] = np.frombuffer(data, dtype=np.uint8)
+    memory = memory_image(where.size, (
+        (0, (image.folder / PROGRAM_FILE).read_bytes()),
+        (where.weights, (image.folder / WEIGHTS_FILE).read_bytes()),
+        (place.acts, pack_activations(plan, a))))
     result = run(image.machine, memory, program=place.program, length=place.instructions,
                  dump=(place.outputs, plan.out_bytes), memory=image.options.memory, say=say)
     if result.error:

@@ -18,8 +18,8 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from hw.isa import INSTRUCTION_BYTES, ProgramError
-from hw.kernel import Regions, program_bytes
-from hw.launch import ANYWHERE, Launch, follows, launch_program
+from hw.kernel import ANYWHERE, Regions, program_bytes
+from hw.launch import Launch, follows, launch_program
 from hw.plan import Plan, align
 
 __all__ = ["ADDRESS_LIMIT", "AGAIN", "Code", "DECODE", "MapError", "MemoryMap", "PREFILL", "Place",

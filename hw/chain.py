@@ -20,8 +20,15 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from hw.emit import A_DRAM, A_SRAM, E_A, S_DRAM, ST_DRAM, W_DRAM, add
-from hw.isa import Instr, Loop, Node, Queue, flatten
-from hw.kernel import MOST_CREDITS, Regions, gemm_program, load_table, plan_steps
+from hw.isa import Instr, Loop, Node, Queue
+from hw.kernel import (
+    MOST_CREDITS,
+    Regions,
+    gemm_program,
+    length_of,
+    load_table,
+    plan_steps,
+)
 from hw.plan import Plan, align
 from hw.roll import rolled
 from hw.steps import Schedule
@@ -92,7 +99,6 @@ def _moves(nodes: Iterable[Node]) -> Counter[int]:
     return found
 
 
-
 class _Turn(NamedTuple):
     """A product, and what is added to registers after it."""
     plan: Plan
@@ -155,5 +161,4 @@ def _fits(plans: Sequence[Plan], tables: Sequence[object]) -> bool:
     machine = plans[0].machine
     if (machine.decodes and len({*tables}) > 1) or chain_places(plans) is None:
         return False
-    program = chain_program(plans, place_chain(plans, 0)[0])
-    return sum(1 for _ in flatten(program)) <= machine.program_depth
+    return length_of(chain_program(plans, place_chain(plans, 0)[0])) <= machine.program_depth

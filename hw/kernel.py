@@ -14,8 +14,8 @@ from hw.plan import GemmSpec, Plan, PlanError
 from hw.roll import rolled
 from hw.steps import Schedule, Step
 
-__all__ = ["MOST_CREDITS", "Regions", "gemm_program", "load_table", "plan_gemm", "plan_steps",
-           "program_bytes", "program_length", "relaunch_program"]
+__all__ = ["ANYWHERE", "MOST_CREDITS", "Regions", "gemm_program", "length_of", "load_table",
+           "plan_gemm", "plan_steps", "program_bytes", "program_length", "relaunch_program"]
 
 MOST_CREDITS = 200  # of the 255 tokens a queue counts
 
@@ -33,6 +33,10 @@ class Regions:
     scales: int
     acts: int
     outputs: int
+
+
+# No address but 0 changes a program's length.
+ANYWHERE = Regions(weights=4096, scales=4096, acts=4096, outputs=4096)
 
 
 def _credits(plan: Plan, schedule: Schedule) -> list[Node]:
@@ -125,10 +129,14 @@ def program_bytes(nodes: Sequence[Node], machine: Machine) -> bytes:
     return data
 
 
+def length_of(nodes: Sequence[Node]) -> int:
+    """Instructions as stored."""
+    return sum(1 for _ in flatten(nodes))
+
+
 def program_length(plan: Plan) -> int:
-    """Instructions of the plan's program."""
-    anywhere = Regions(weights=4096, scales=4096, acts=4096, outputs=4096)
-    return sum(1 for _ in flatten(gemm_program(plan, anywhere)))
+    """Instructions of the plan's program, wherever its regions are."""
+    return length_of(gemm_program(plan, ANYWHERE))
 
 
 def plan_gemm(machine: Machine, spec: GemmSpec) -> Plan:

@@ -6,15 +6,19 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from hw.candidates import plans_alike, weights_fit
-from hw.isa import Node, flatten
-from hw.kernel import Regions, gemm_program, program_length, relaunch_program
+from hw.isa import Node
+from hw.kernel import (
+    ANYWHERE,
+    Regions,
+    gemm_program,
+    length_of,
+    program_length,
+    relaunch_program,
+)
 from hw.plan import Plan, PlanError
 
-__all__ = ["ANYWHERE", "Launch", "follows", "launch_length", "launch_program", "plan_alike",
+__all__ = ["Launch", "follows", "launch_length", "launch_program", "plan_alike",
            "plan_one_token", "staying"]
-
-# No address but 0 changes a program's length.
-ANYWHERE = Regions(weights=4096, scales=4096, acts=4096, outputs=4096)
 
 
 class Launch(NamedTuple):
@@ -32,7 +36,7 @@ def launch_program(launch: Launch, regions: Regions) -> tuple[Node, ...]:
 @lru_cache(maxsize=256)
 def launch_length(launch: Launch) -> int:
     """Instructions of the launch's program, wherever its regions are."""
-    return sum(1 for _ in flatten(launch_program(launch, ANYWHERE)))
+    return length_of(launch_program(launch, ANYWHERE))
 
 
 @lru_cache(maxsize=256)

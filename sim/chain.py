@@ -13,7 +13,7 @@ from hw.kernel import Regions, program_bytes
 from hw.pack import PackedWeights, pack_activations, unpack_outputs
 from hw.plan import Plan
 from sim.memory import Memory
-from sim.verilated import RunResult, Say, SimulationError, run, silent
+from sim.verilated import RunResult, Say, SimulationError, memory_image, run, silent
 
 __all__ = ["ChainLayout", "chain_layout", "run_chain"]
 
@@ -45,15 +45,12 @@ def run_chain(where: ChainLayout, packed: Sequence[PackedWeights],
               say: Say = silent, *, max_cycles: int = 2_000_000_000,
               simulator: Path | None = None) -> tuple[list[NDArray[np.int64]], RunResult]:
     """Accumulators int64 [m, n] of every product from the RTL, and its counters."""
-    image = np.zeros(where.size, dtype=np.uint8)
     pieces = [(0, where.code)]
     for plan, regions, weights, a in zip(where.plans, where.regions, packed, activations,
                                          strict=True):
         pieces += [(regions.weights, weights.weights), (regions.scales, weights.scales),
                    (regions.acts, pack_activations(plan, a))]
-    for address, data in pieces:
-        image[address:address + len(data)] = np.frombuffer(data, dtype=np.uint8)
-    result = run(where.plans[0].machine, image, program=0,
+    result = run(where.plans[0].machine, memory_image(where.size, pieces), program=0,
                  length=len(where.code) // INSTRUCTION_BYTES,
                  dump=(where.outputs, where.size - where.outputs), memory=memory, say=say,
                  max_cycles=max_cycles, simulator=simulator)

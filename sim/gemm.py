@@ -21,7 +21,7 @@ from hw.plan import Plan, align
 from models.matrix import QuantizedMatrix
 from sim.cycles import CycleResult, run_cycles
 from sim.memory import Memory
-from sim.verilated import RunResult, Say, SimulationError, run, silent
+from sim.verilated import RunResult, Say, SimulationError, memory_image, run, silent
 
 __all__ = ["Layout", "Simulated", "layout", "regions_of", "run_gemm", "simulate_gemm"]
 
@@ -86,11 +86,9 @@ def run_gemm(where: Layout, packed: PackedWeights, a: NDArray[np.integer],
              simulator: Path | None = None) -> tuple[NDArray[np.int64], RunResult]:
     """Accumulators int64 [m, n] from the RTL, and its counters."""
     plan, regions = where.plan, where.regions
-    image = np.zeros(where.size, dtype=np.uint8)
-    for address, data in ((0, where.code), (regions.weights, packed.weights),
-                          (regions.scales, packed.scales),
-                          (regions.acts, pack_activations(plan, a))):
-        image[address:address + len(data)] = np.frombuffer(data, dtype=np.uint8)
+    image = memory_image(where.size, (
+        (0, where.code), (regions.weights, packed.weights), (regions.scales, packed.scales),
+        (regions.acts, pack_activations(plan, a))))
     result = run(plan.machine, image, program=0, length=len(where.code) // INSTRUCTION_BYTES,
                  dump=(regions.outputs, plan.out_bytes), memory=memory, say=say,
                  max_cycles=max_cycles, simulator=simulator)

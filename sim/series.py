@@ -14,7 +14,7 @@ from hw.plan import align
 from sim.cycles import CycleResult, run_cycles
 from sim.gemm import regions_of
 from sim.memory import Memory
-from sim.verilated import RunResult, SimulationError, run
+from sim.verilated import RunResult, SimulationError, memory_image, run
 
 __all__ = ["Series", "launch_cycles", "run_series", "series"]
 
@@ -63,7 +63,6 @@ def run_series(where: Series, packed: PackedWeights, a: NDArray[np.integer],
                ) -> tuple[NDArray[np.int64], RunResult]:
     """Accumulators int64 [m, n] of all launches from the RTL, which take the rows of ``a`` in
     order, and its counters. The machine is not reset between launches."""
-    image = np.zeros(where.size, dtype=np.uint8)
     parts = [(where.regions[0].weights, packed.weights), (where.regions[0].scales, packed.scales),
              *zip(where.programs, where.codes, strict=True)]
     row = 0
@@ -73,13 +72,12 @@ def run_series(where: Series, packed: PackedWeights, a: NDArray[np.integer],
         row += m
     if row != len(a):
         raise ValueError(f"launches of {row} tokens do not take {len(a)}")
-    for address, data in parts:
-        image[address:address + len(data)] = np.frombuffer(data, dtype=np.uint8)
     starts = [(program, len(code) // INSTRUCTION_BYTES)
               for program, code in zip(where.programs, where.codes, strict=True)]
     begin, end = where.regions[0].outputs, where.programs[0]
-    result = run(where.launches[0].plan.machine, image, program=starts[0][0], length=starts[0][1],
-                 then=starts[1:], dump=(begin, end - begin), memory=memory, max_cycles=max_cycles)
+    result = run(where.launches[0].plan.machine, memory_image(where.size, parts),
+                 program=starts[0][0], length=starts[0][1], then=starts[1:],
+                 dump=(begin, end - begin), memory=memory, max_cycles=max_cycles)
     if result.error:
         raise SimulationError(f"the machine stopped: {result.error}")
     found = [unpack_outputs(launch.plan, result.dump[regions.outputs - begin:][

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -28,8 +28,7 @@ from models.fetch import cache_dir
 from sim.memory import Memory
 
 __all__ = ["Memory", "RunResult", "SimulationError", "build", "compile_core", "compile_harness",
-           "run",
-           "verilator_environment"]
+           "memory_image", "run", "verilator_environment"]
 
 HARNESS = Path(__file__).with_name("harness.cpp")
 
@@ -141,6 +140,14 @@ def compile_harness(verilog: str, harness: Path, *, top: str, name: str,
             if not program.is_file():  # another process was first otherwise
                 raise
     return program
+
+
+def memory_image(size: int, pieces: Iterable[tuple[int, bytes]]) -> NDArray[np.uint8]:
+    """``size`` bytes of memory with ``pieces``, (address, content), and zeros elsewhere."""
+    image = np.zeros(size, dtype=np.uint8)
+    for address, data in pieces:
+        image[address:address + len(data)] = np.frombuffer(data, dtype=np.uint8)
+    return image
 
 
 def run(machine: Machine, image: bytes | NDArray[np.uint8], *, program: int, length: int,
