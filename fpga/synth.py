@@ -83,6 +83,9 @@ def run_tool(folder: Path, tool: str, *arguments: str, timeout: int = TIMEOUT) -
                               text=True, timeout=timeout)
     except subprocess.TimeoutExpired:
         raise ToolError(f"{tool} took more than {timeout} s; take a smaller machine") from None
+    if done.returncode < 0:
+        raise ToolError(f"{tool} was ended by signal {-done.returncode}: run it again, with more "
+                        "memory free if that was 9")
     if done.returncode:
         text = log.read_text(errors="replace") if log.is_file() else ""
         last = (done.stderr.strip() or done.stdout.strip()).splitlines()

@@ -35,7 +35,7 @@ class Core(wiring.Component):
         m = Module()
         config = self._config
         m.submodules.control = control = Control(config)
-        clear, _ = later_reset(m, "engines", control.clear)
+        clear = later_reset(m, "engines", control.clear)
         dispatch, load = Dispatcher(config), LoadEngine(config)
         execute, store = ExecuteEngine(config), StoreEngine(config)
         queues = [TokenQueue() for _ in Queue.names]

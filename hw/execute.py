@@ -2,14 +2,13 @@
 
 from amaranth import *
 from amaranth.lib import data, wiring
-from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
 from hw.axi import instruction_layout
 from hw.decode import DECODE_LATENCY, Decoder
 from hw.delay import delay
 from hw.isa import Target
-from hw.queue import InstructionQueue
+from hw.queue import Fifo, InstructionQueue
 from hw.ram import block_ram
 from hw.reset import later_reset
 from hw.row import Row, result_latency
@@ -93,7 +92,7 @@ class ExecuteEngine(wiring.Component):
             self.busy.eq(sequencer.busy), self.wait_tables.eq(sequencer.wait_tables),
         ]
         if config.job_depth:
-            m.submodules.jobs = jobs = SyncFIFO(width=layout.size, depth=config.job_depth)
+            m.submodules.jobs = jobs = Fifo(width=layout.size, depth=config.job_depth)
             m.d.comb += [
                 jobs.w_data.eq(filler.job), jobs.w_en.eq(filler.job_valid),
                 filler.job_ready.eq(jobs.w_rdy), sequencer.job.eq(jobs.r_data),
@@ -106,7 +105,8 @@ class ExecuteEngine(wiring.Component):
         for name in ("w", "a", "out"):
             m.d.comb += [
                 getattr(filler, f"ready_{name}").eq(getattr(self, f"ready_{name}")),
-                getattr(self, f"take_{name}").eq(filler.instr_take & instr[f"wait_{name}"]),
+                getattr(self, f"take_{name}").eq(delay(
+                    m, filler.instr_take & instr[f"wait_{name}"], config.far, f"take_{name}")),
                 getattr(self, f"wait_{name}").eq(getattr(filler, f"wait_{name}")),
             ]
 
@@ -124,7 +124,7 @@ class ExecuteEngine(wiring.Component):
 
     def _buffers(self, m, filler, sequencer):
         """Weight, activation and scale buffers, and the array they feed. What is loaded is written
-        ``far`` cycles later: nobody reads it before the second cycle after its token."""
+        ``2 * far`` cycles later: nobody reads it before the third cycle after its token."""
         config = self._config
         write = {name: delay(m, getattr(self, f"write_{name}"), config.far, f"write_{name}",
                              data=name != "en")
@@ -177,7 +177,9 @@ class ExecuteEngine(wiring.Component):
         m.d.comb += self.read_data.eq(words[read_row])
         reset = Const(0)    # goes down the rows as slots do
         for index, row in enumerate(rows):
-            clear, reset = later_reset(m, f"row{index}", reset)
+            clear = later_reset(m, f"row{index}", reset)
+            above_reset, reset = reset, Signal(init=1, name=f"reset{index}")
+            m.d.sync += reset.eq(above_reset)
             m.submodules[f"row{index}"] = clear(row)
             m.d.comb += [getattr(row, f"{name}_i").eq(value) for name, value in above.items()]
             above = {name: getattr(row, f"{name}_o") for name in above}
@@ -212,15 +214,16 @@ class ExecuteEngine(wiring.Component):
         lane_bits = (chunks - 1).bit_length()
         row_chunks = chunks // rows
         row_bits = row_chunks.bit_length() - 1
-        hit = beat["en"] & (beat["target"] == target)
         every = sum(1 << row_chunks * row for row in range(rows))  # one lane of every row
-        single, broadcast = Signal(chunks), Signal(chunks)
+        place = Mux(beat["broadcast"], every << beat["addr"][:row_bits],
+                    1 << beat["addr"][:lane_bits])[:chunks]
+        address = Mux(beat["broadcast"], beat["addr"] >> row_bits, beat["addr"] >> lane_bits)
+        hit = beat["en"] & (beat["target"] == target)   # a gate, not a reset of the registers
+        write_data = delay(m, beat["data"], config.far, f"{name}_data", data=True)
         m.d.comb += [
-            single.eq(1 << beat["addr"][:lane_bits]),
-            broadcast.eq(every << beat["addr"][:row_bits]),
-            write.addr.eq(Mux(beat["broadcast"], beat["addr"] >> row_bits,
-                              beat["addr"] >> lane_bits)),
-            write.data.eq(beat["data"].replicate(chunks)),
-            write.en.eq(Mux(hit, Mux(beat["broadcast"], broadcast, single), 0)),
+            write.addr.eq(delay(m, address[:len(write.addr)], config.far, f"{name}_addr",
+                                data=True)),
+            write.data.eq(write_data.replicate(chunks)),
+            write.en.eq(delay(m, place & hit.replicate(chunks), config.far, f"{name}_en")),
         ]
         return memory.read_port()

@@ -31,7 +31,8 @@ class MacPE(wiring.Component):
     ======= =============================================================
     0       ``swap_i``: this slot is the first with the shadow activations
     1       ``slice_o``
-    s - 1   ``acc_en_i``, ``last_i``; ``mult_i``
+    s - 2   ``acc_en_i``, ``last_i``
+    s - 1   ``mult_i``
     s       S, held until the next one; ``mult_o``
     p - 2   ``raddr_i``
     p       product and partial sum; ``first_i``, ``emit_i``
@@ -95,7 +96,8 @@ class MacPE(wiring.Component):
         s = Signal(signed(config.acc_bits))
         m.d.comb += s.eq(dot(m, adders, shadow, slot))
 
-        back_half(m, self, scaler_for(config), s, self.acc_en_i & self.last_i, adders.psum)
+        load = _delayed(m, self.acc_en_i & self.last_i, "load")
+        back_half(m, self, scaler_for(config), s, load, adders.psum)
         return m
 
     def _by_lanes(self, m, adders, shadow, slot):

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from .adders import adders_for
 from .lookup import PairTable, RamTable, shared_layout
 from .multiplier import multiplier_for, multiplier_latency
-from .stationary import back_half
+from .stationary import accumulator, back_half
 
 
 class LutPE(wiring.Component):
@@ -30,10 +30,11 @@ class LutPE(wiring.Component):
     (6 + L, or more with a serial multiplier, which then sets how close digits may follow):
 
     ======= ========================================================
-    1       ``slice_o``; ``bank_i``; ``shared_i`` but for its
+    0       ``bank_i``
+    1       ``slice_o``; ``shared_i`` but for its
     2       ``odd``; table entries
-    2 + L   v; ``sigma_i``, ``sub_i``
-    3 + L   w; ``acc_en_i``, ``last_i``; ``mult_i`` of its digit
+    2 + L   v; ``sigma_i``, ``sub_i``; ``acc_en_i``, ``last_i``
+    3 + L   w; ``mult_i`` of its digit
     4 + L   S, held until the next one; ``mult_o``
     P − 2   ``raddr_i``
     P       product and partial sum; ``first_i``, ``emit_i``
@@ -134,12 +135,13 @@ class LutPE(wiring.Component):
         slot = delayed(self.slice_i, "slice")
         mult = delayed(self.mult_i, "mult")
         m.d.comb += [self.slice_o.eq(slot), self.mult_o.eq(mult)]
+        bank = delayed(self.bank_i, "bank") if config.table == "lutram" else None
 
         nodes, signs = [], []
         stride = config.slice_bits // config.tables
         for t in range(config.tables):
             *x, sign = slot[stride * t:stride * (t + 1)]
-            entry = self._table(m, t, Cat(x), sign if t % 2 else 0)
+            entry = self._table(m, t, Cat(x), bank, sign if t % 2 else 0)
             signs.append(delayed(sign, f"sign{t}"))
             if adders.early and config.table != "mux" and t % 2:
                 entry = entry.as_unsigned() ^ signs[t].replicate(len(entry))
@@ -158,18 +160,13 @@ class LutPE(wiring.Component):
 
         acc = Signal(signed(config.acc_bits), reset_less=True)
         total = adders.accumulate(acc, w, g)
-        last = Signal()
-        m.d.comb += last.eq(self.acc_en_i & self.last_i | ResetSignal())
-        with m.If(last):
-            m.d.sync += acc.eq(0)
-        with m.Elif(self.acc_en_i):
-            m.d.sync += acc.eq(total)
-
-        back_half(m, self, multiplier_for(config), total, last, adders.psum)
+        load = accumulator(m, self, acc, total)
+        back_half(m, self, multiplier_for(config), total, load, adders.psum)
         return m
 
-    def _table(self, m, t, x, inv):
-        """Table ``t``, looked up at ``x``; ``inv`` is for tables that invert their entry early."""
+    def _table(self, m, t, x, bank, inv):
+        """Table ``t``, looked up at ``x`` of ``bank``; ``inv`` is for tables that invert their
+        entry early."""
         config = self._config
         kind = PairTable if config.table == "mux" else RamTable
         m.submodules[f"table{t}"] = table = kind(config)
@@ -180,7 +177,7 @@ class LutPE(wiring.Component):
             return table.data
         if config.table == "lutram":
             m.d.comb += table.parity.eq(self.shared_i.parity[t])
-            x = Cat(x, self.bank_i)
+            x = Cat(x, bank)
         m.d.comb += [
             table.addr.eq(x),
             table.w_en.eq(self.w_step[t // config.builders]),

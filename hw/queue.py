@@ -3,9 +3,46 @@
 from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.fifo import SyncFIFO
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["InstructionQueue", "Queue"]
+__all__ = ["Fifo", "InstructionQueue", "Queue"]
+
+
+class Fifo(wiring.Component):
+    """First in, first out, of ``depth`` words in LUT RAM; in every cycle what Amaranth's
+    ``SyncFIFO`` is. A free place takes what is offered in every cycle, so that the memory does not
+    wait for all that decides whether the word enters.
+
+    Members
+    -------
+    w_data, w_en, w_rdy : a word enters if both are 1
+    r_data, r_en, r_rdy : the oldest word leaves if both are 1
+    """
+
+    def __init__(self, *, width, depth):
+        self._width, self._depth = width, depth
+        super().__init__({"w_data": In(width), "w_en": In(1), "w_rdy": Out(1),
+                          "r_data": Out(width), "r_en": In(1), "r_rdy": Out(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        last = self._depth - 1
+        m.submodules.storage = storage = Memory(shape=self._width, depth=self._depth, init=())
+        write, read = storage.write_port(), storage.read_port(domain="comb")
+        level = Signal(range(self._depth + 1))
+        entering, leaving = self.w_en & self.w_rdy, self.r_en & self.r_rdy
+        m.d.comb += [
+            self.w_rdy.eq(level != self._depth), self.r_rdy.eq(level != 0),
+            write.en.eq(self.w_rdy), write.data.eq(self.w_data), self.r_data.eq(read.data),
+        ]
+        m.d.sync += level.eq(level + entering - leaving)
+        for moves, address in ((entering, write.addr), (leaving, read.addr)):
+            place = Signal.like(address, name="place")
+            m.d.comb += address.eq(place)
+            with m.If(moves):
+                m.d.sync += place.eq(Mux(place == last, 0, place + 1))
+        return m
 
 
 class Queue(wiring.Component):
@@ -69,7 +106,7 @@ class InstructionQueue(wiring.Component):
         m.d.comb += self.w_rdy.eq(inside != self._depth)
         ahead, word = Const(0), self.w_data     # words come from behind first
         if self._depth > 1:
-            m.submodules.behind = behind = SyncFIFO(width=self._width, depth=self._depth)
+            m.submodules.behind = behind = Fifo(width=self._width, depth=self._depth)
             ahead, word = behind.r_rdy, Mux(behind.r_rdy, behind.r_data, self.w_data)
             m.d.comb += [
                 behind.w_data.eq(self.w_data), behind.r_en.eq(~self.r_rdy),

@@ -71,19 +71,16 @@ class Row(wiring.Component):
 
         taken = Signal()
         m.d.comb += taken.eq(slot.valid & slot.rows[0])
-        add = delay(m, taken, pe.s_latency - 1, "add")
-        last = delay(m, taken & slot.last, pe.s_latency - 1, "last")
-        # An inserted reset reaches the elements' accumulators by way of their control.
-        fresh = Signal(init=1)
-        m.d.sync += fresh.eq(0)
+        add = delay(m, taken, pe.s_latency - 2, "add")
+        last = delay(m, taken & slot.last, pe.s_latency - 2, "last")
         read_latency = pe.product_latency - PsumMemory.latency
         psum_read = delay(m, slot.psum, read_latency, "psum_read", data=True)
-        emit = delay(m, last, pe.product_latency - pe.s_latency + 1, "emit")
+        emit = delay(m, last, pe.product_latency - pe.s_latency + 2, "emit")
         first = delay(m, slot.first, pe.product_latency, "first")
         write = delay(m, emit, 1, "write")
         psum_write = delay(m, psum_read, pe.result_latency - read_latency, "psum_write", data=True)
-        final = delay(m, taken & slot.last & slot.final, pe.result_latency, "final")
-        out = delay(m, slot.out, pe.result_latency, "out", data=True)
+        final = delay(m, taken & slot.last & slot.final, pe.result_latency - 1, "final")
+        out = delay(m, slot.out, pe.result_latency - 1, "out", data=True)
         stationary = self._stationary(m, slot)
         for index, each in enumerate(self._pes):
             m.submodules[f"pe{index}"] = each
@@ -91,7 +88,7 @@ class Row(wiring.Component):
             m.d.comb += [
                 each.slice_i.eq(self.slice_i[index]), self.slice_o[index].eq(each.slice_o),
                 each.mult_i.eq(self.mult_i[index]), self.mult_o[index].eq(each.mult_o),
-                each.acc_en_i.eq(add | fresh), each.last_i.eq(last | fresh),
+                each.acc_en_i.eq(add), each.last_i.eq(last),
                 each.raddr_i.eq(psum_read), each.first_i.eq(first),
                 each.emit_i.eq(emit), each.we_i.eq(write), each.waddr_i.eq(psum_write),
             ]
@@ -105,14 +102,13 @@ class Row(wiring.Component):
         if config.decodes:
             return writes | {"swap_i": slot.swap}
         pe = self._pes[0]
-        bank = delay(m, slot.bank, 1, "bank")
-        sigma_bank = delay(m, bank, pe.v_latency - 1, "sigma_bank")
-        held = {"sigma_i": self.sigma[sigma_bank],
+        sigma = self.sigma[delay(m, slot.bank, pe.v_latency - config.far, "sigma_bank")]
+        held = {"sigma_i": delay(m, sigma, config.far, "sigma", data=True),
                 "sub_i": delay(m, slot.sigma, pe.v_latency, "sub")}
         if config.table != "mux":
             held |= writes | {"w_addr": self.w_addr}
         if config.table == "lutram":
-            held |= {"bank_i": bank}
+            held |= {"bank_i": slot.bank}
         if config.table != "tl2":
             m.submodules.tables = tables = RowTables(config)
             m.d.comb += [tables.w_step.eq(self.w_step), tables.w_addr.eq(self.w_addr),
@@ -121,7 +117,8 @@ class Row(wiring.Component):
         return held
 
     def _drain(self, m, final, out):
-        """Results of one channel go to the output buffer, ``drain`` columns per cycle."""
+        """Results of one channel, which come in the cycle after ``final``, go to the output buffer
+        at ``out`` and on, ``drain`` columns per cycle."""
         config = self._config
         m.submodules.buffer = buffer = block_ram(config.out_word_bits, config.out_depth)
         write, read = buffer.write_port(), buffer.read_port()
@@ -129,13 +126,11 @@ class Row(wiring.Component):
         part = delay(m, self.read_part, 1, "part", data=True)
         m.d.sync += self.read_data.eq(read.data.word_select(part, config.memory_bits))
         words = Array(Cat(pe.result_o[1:] for pe in self._pes[i:i + config.drain])
-                      for i in range(0, config.cols, config.drain))
-        count = Signal(range(max(config.drain_slots, 2)))
-        target = Signal.like(out)
-        with m.If(final):
-            m.d.comb += [write.en.eq(1), write.addr.eq(out), write.data.eq(words[0])]
-            m.d.sync += [count.eq(config.drain_slots - 1), target.eq(out + 1)]
-        with m.Elif(count != 0):
-            m.d.comb += [write.en.eq(1), write.addr.eq(target),
-                         write.data.eq(words[config.drain_slots - count])]
-            m.d.sync += [count.eq(count - 1), target.eq(target + 1)]
+                      for i in reversed(range(0, config.cols, config.drain)))
+        writing, target = Signal(), Signal.like(out, reset_less=True)
+        left = Signal(range(max(config.drain_slots, 2)))    # words to be written after this one
+        m.d.comb += [write.en.eq(writing), write.addr.eq(target),
+                     write.data.eq(words[left])]
+        after = target + 1 if config.drain_slots > 1 else out
+        m.d.sync += [writing.eq(final | (left != 0)), target.eq(Mux(final, out, after)),
+                     left.eq(Mux(final, config.drain_slots - 1, Mux(left == 0, 0, left - 1)))]

@@ -172,16 +172,20 @@ class Sequencer(wiring.Component):
             with m.State("IDLE"):
                 m.d.comb += self.idle.eq(~self.job_valid)
                 m.d.comb += self.job_ready.eq(1)
+                start = self.job
+                load = [
+                    job.eq(start), tiles.eq(start.tiles), group.eq(start.group_tiles),
+                    channels.eq(start.channels), last_channel.eq(0), sub.eq(0), slot.eq(0),
+                    now.digit.eq(Mux(start.offset, 0, 1)), part.eq(0), opening.eq(1),
+                    first_tile.eq(1), psum.eq(start.psum), out_ptr.eq(start.out),
+                    *(pointer.eq(start.w_addr) for pointer in (w_ptr, w_sub)),
+                    *(pointer.eq(start.s_addr) for pointer in (s_ptr, s_sub, s_group)),
+                ]
+                if config.far:  # whether there is a job or not: that is known late
+                    m.d.sync += load
                 with m.If(self.job_valid):
-                    start = self.job
-                    m.d.sync += [
-                        job.eq(start), tiles.eq(start.tiles), group.eq(start.group_tiles),
-                        channels.eq(start.channels), last_channel.eq(0), sub.eq(0), slot.eq(0),
-                        now.digit.eq(Mux(start.offset, 0, 1)), part.eq(0), opening.eq(1),
-                        first_tile.eq(1), psum.eq(start.psum), out_ptr.eq(start.out),
-                        *(pointer.eq(start.w_addr) for pointer in (w_ptr, w_sub)),
-                        *(pointer.eq(start.s_addr) for pointer in (s_ptr, s_sub, s_group)),
-                    ]
+                    if not config.far:
+                        m.d.sync += load
                     m.next = "WAIT"
             with m.State("WAIT"):
                 m.d.comb += [waiting.eq(1),

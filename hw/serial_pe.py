@@ -5,7 +5,7 @@ from amaranth.lib import wiring
 
 from .multiplier import multiplier_for, multiplier_latency
 from .serial_fabric import lanes_for
-from .stationary import back_half, stationary_ports
+from .stationary import accumulator, back_half, stationary_ports
 
 __all__ = ["SerialPE"]
 
@@ -34,7 +34,8 @@ class SerialPE(wiring.Component):
     1         ``slice_o``; active activations
     2         shifted activations
     3         sums of four lanes
-    3 + L     v; ``acc_en_i``, ``last_i``; ``mult_i`` of its digit
+    2 + L     ``acc_en_i``, ``last_i``
+    3 + L     v; ``mult_i`` of its digit
     4 + L     S, held until the next one; ``mult_o``
     2 + L + P ``raddr_i``
     4 + L + P product and partial sum; ``first_i``, ``emit_i``
@@ -128,12 +129,6 @@ class SerialPE(wiring.Component):
 
         acc = Signal(signed(config.acc_bits), reset_less=True)
         total = lanes.accumulate(acc, nodes[0], signs[0])
-        last = Signal()
-        m.d.comb += last.eq(self.acc_en_i & self.last_i | ResetSignal())
-        with m.If(last):
-            m.d.sync += acc.eq(0)
-        with m.Elif(self.acc_en_i):
-            m.d.sync += acc.eq(total)
-
-        back_half(m, self, multiplier_for(config), total, last, lanes.psum)
+        load = accumulator(m, self, acc, total)
+        back_half(m, self, multiplier_for(config), total, load, lanes.psum)
         return m

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from .fabric import PsumMemory
 
-__all__ = ["back_half", "stationary_ports"]
+__all__ = ["accumulator", "back_half", "stationary_ports"]
 
 
 def stationary_ports(config):
@@ -30,6 +30,19 @@ def stationary_ports(config):
         "waddr_i":  In(channel),
         "result_o": Out(signed(config.psum_bits)),
     }
+
+
+def accumulator(m, element, acc, total):
+    """A cycle after ``acc_en_i`` of ``element``, ``acc`` takes ``total``, or 0 with ``last_i`` and
+    after a reset. Returns the signal of that 0, from a register near the multiplier, which takes
+    the sum of a digit then."""
+    acc_en, load = Signal(), Signal(init=1)
+    m.d.sync += [acc_en.eq(element.acc_en_i), load.eq(element.acc_en_i & element.last_i)]
+    with m.If(load):
+        m.d.sync += acc.eq(0)
+    with m.Elif(acc_en):
+        m.d.sync += acc.eq(total)
+    return load
 
 
 def back_half(m, element, multiplier, total, load, add):

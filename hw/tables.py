@@ -62,17 +62,17 @@ class TableFiller(wiring.Component):
         bank, entry = Signal(), Signal(range(max(entries, 2)))
         step = Signal(range(max(config.table_steps, 2)))
         tiles, address = Signal(12), Signal(16)
-        # The last entry of a step and the last step, known before they come.
-        end_step, last_step = Signal(init=entries == 1), Signal(init=config.table_steps == 1)
-        filling, end = Signal(), Signal()
+        # A step's last entry is addressed; the last step. Both are known before they come.
+        end_step, last_step = Signal(), Signal(init=config.table_steps == 1)
+        end_next, filling, end = Signal(), Signal(), Signal()
         missing_w = self.instr.wait_w & ~self.ready_w
         missing_a = self.instr.wait_a & ~self.ready_a
         missing_out = self.instr.wait_out & ~self.ready_out
         m.d.comb += [
-            self.job.eq(self.instr), self.read_addr.eq(address),
-            end.eq(end_step & last_step),
-            self.set_full.eq(Mux(filling & end, 1 << bank, 0)),
+            self.job.eq(self.instr), end.eq(end_step & last_step),
+            self.set_full.eq(Mux(end, 1 << bank, 0)),
         ]
+        m.d.sync += end_step.eq(end_next)
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.idle.eq(~self.instr_valid)
@@ -86,13 +86,14 @@ class TableFiller(wiring.Component):
                         m.next = "WAIT"
             with m.State("WAIT"):
                 with m.If(~self.full.bit_select(bank, 1)):
+                    m.d.comb += end_next.eq(entries == 1)
                     m.next = "FILL"
             with m.State("FILL"):
-                m.d.comb += filling.eq(1)
-                m.d.sync += [entry.eq(entry + 1), end_step.eq(entry + 2 == entries)]
+                m.d.comb += [filling.eq(1), end_next.eq(entry + 2 == entries)]
+                m.d.sync += entry.eq(entry + 1)
                 with m.If(end_step):
-                    m.d.sync += [entry.eq(0), end_step.eq(entries == 1),
-                                 address.eq(address + 1), step.eq(step + 1),
+                    m.d.comb += end_next.eq(entries == 1)
+                    m.d.sync += [entry.eq(0), step.eq(step + 1),
                                  last_step.eq(step + 2 == config.table_steps)]
                 with m.If(end):
                     m.d.sync += [step.eq(0), last_step.eq(config.table_steps == 1),
@@ -100,15 +101,22 @@ class TableFiller(wiring.Component):
                     if config.banks == 2:
                         m.d.sync += bank.eq(~bank)
                     with m.If(tiles == 1):
+                        m.d.comb += end_next.eq(0)
                         m.next = "IDLE"
                     with m.Elif(self.full.bit_select(~bank, 1) if config.banks == 2 else 1):
+                        m.d.comb += end_next.eq(0)
                         m.next = "WAIT"
+
+        # At the block RAMs, which are far, the address is that of the cycle before.
+        m.d.comb += self.read_addr.eq(delay(m, address, config.far, "read_addr", data=True))
+        with m.If(end_next if config.far else end_step):
+            m.d.sync += address.eq(address + 1)
 
         step_i = Mux(filling, 1 << step, 0)[:config.table_steps]
         addr_i = entry if config.tl2 else Cat(entry, bank)
         # Tables of pairs get all four activations in two of their entries.
         pairs = config.table == "mux" and not config.decodes
-        summing = filling & (entry[0] & entry[2] if pairs else end_step)
+        summing = filling & entry[0] & entry[2] if pairs else end_step
         first = (step == 0) & ((entry == 5) if pairs else 1)
         ends = {f"{name}_i": delay(m, value, FILL_LATENCY - 1, name) for name, value in (
             ("step", step_i), ("addr", addr_i), ("summing", summing), ("first", first),

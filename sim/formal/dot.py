@@ -36,7 +36,7 @@ class Run:
     def slot(self, cycle: int, word: Any, last: bool, **more: Any) -> None:
         dut, plan = self.dut, self.plan
         plan.put(cycle, slice_i=word)
-        plan.put(cycle + dut.s_latency - 1, acc_en_i=1, last_i=int(last))
+        plan.put(cycle + dut.s_latency - 2, acc_en_i=1, last_i=int(last))
         if last:
             plan.put(cycle + dut.s_latency - 1, mult_i=1)
             plan.put(cycle + dut.product_latency - 2, raddr_i=CHANNEL)
@@ -142,7 +142,7 @@ def lut_digit(config: Machine, planes: int, act_bits: int) -> Module:
         cycle = start + planes - 1 - p
         run.slot(cycle, Cat(word), last=p == 0)
         if config.table == "lutram":
-            plan.put(cycle + 1, bank_i=bank)
+            plan.put(cycle, bank_i=bank)
         plan.put(cycle + dut.v_latency, sub_i=int(p == 0))
         if p == 0:
             plan.put(cycle + dut.v_latency, sigma_i=total(acts))

@@ -125,6 +125,15 @@ def test_surroundings_keep_the_unit_and_count_themselves():
     assert found == [17]
 
 
+def test_a_tool_that_was_ended_is_named_with_its_signal(tmp_path, monkeypatch):
+    tool = tmp_path / "tool"
+    tool.write_text("#!/bin/sh\necho Warning: no memory left >&2\nkill -9 $$\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with pytest.raises(ToolError, match="^tool was ended by signal 9: "):
+        synth.run_tool(tmp_path, "tool")
+
+
 @pytest.fixture
 def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("BITWRIGHT_CACHE", str(tmp_path))

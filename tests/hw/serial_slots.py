@@ -61,7 +61,8 @@ class SerialStream:
         self.cycle = 2     # of the next slot
         self.swapped = 0   # first cycle in which shadow registers may be written
         self.ready = 0     # first cycle in which they hold the next tile
-        self.due = 0       # first cycle of a last slot, for the multiplier's sake
+        # First cycle of a last slot, for the multiplier's sake: a reset is like one before.
+        self.due = config.scale_steps
         self.swap = False
 
     def put(self, cycle, **ports):
@@ -102,7 +103,7 @@ class SerialStream:
                 self.put(self.cycle, swap_i=1)
                 self.swapped, self.swap = self.cycle + 1, False
             self.put(self.cycle, slice_i=word(terms))
-            self.put(self.cycle + dut.s_latency - 1, acc_en_i=1, last_i=int(last))
+            self.put(self.cycle + dut.s_latency - 2, acc_en_i=1, last_i=int(last))
             s = 4*s + sum(t * int(a) for t, a in zip(terms, acts, strict=True)) + complements(terms)
             slot, self.cycle = self.cycle, self.cycle + 1
         self.due = slot + self.config.scale_steps

@@ -5,7 +5,7 @@ have an oracle of their own.
 """
 
 import numpy as np
-from amaranth.hdl import ClockDomain, Module, Signal, Value
+from amaranth.hdl import ClockDomain, Module, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 from amaranth.sim import Simulator
@@ -15,8 +15,7 @@ from hw.pe import LutPE
 
 
 class Seat(wiring.Component):
-    """An element with its row's part of the tables: the ports of both, and ``bank_i`` in the cycle
-    of ``slice_i``."""
+    """An element with its row's part of the tables: the ports of both."""
 
     def __init__(self, config):
         self.config, self.pe = config, LutPE(config)
@@ -45,10 +44,6 @@ class Seat(wiring.Component):
                     continue
                 if member.flow != In:
                     m.d.comb += getattr(self, name).eq(getattr(unit, name))
-                elif name == "bank_i" and unit is self.pe:
-                    bank = Signal()
-                    m.d.sync += bank.eq(self.bank_i)
-                    m.d.comb += unit.bank_i.eq(bank)
                 else:
                     m.d.comb += getattr(unit, name).eq(getattr(self, name))
         return m
@@ -220,7 +215,7 @@ class Stream:
             self.read_until[self.bank] = slot + 1
             self.put(slot, slice_i=word, **({"bank_i": self.bank} if self.banks == 2 else {}))
             self.put(slot + dut.v_latency, sub_i=sub, **({"sigma_i": sum(acts)} if sub else {}))
-            self.put(slot + dut.v_latency + 1, acc_en_i=1, last_i=last)
+            self.put(slot + dut.v_latency, acc_en_i=1, last_i=last)
         self.next_digit = slot + self.scale_steps  # earliest last slot of another digit
         self.put(slot + dut.s_latency - 1, mult_i=digit.mult)
         self.put(slot + dut.product_latency - 2, raddr_i=channel)

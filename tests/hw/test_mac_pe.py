@@ -68,7 +68,8 @@ class MacStream:
         s += slot_constant(np.array(values))
         assert -1 << config.acc_bits - 1 <= s < 1 << config.acc_bits - 1
         self.put(at, slice_i=word)
-        self.put(at + dut.s_latency - 1, acc_en_i=1, last_i=1, mult_i=mult)
+        self.put(at + dut.s_latency - 2, acc_en_i=1, last_i=1)
+        self.put(at + dut.s_latency - 1, mult_i=mult)
         self.put(at + dut.product_latency - PsumMemory.latency, raddr_i=channel)
         self.put(at + dut.product_latency, first_i=int(first), emit_i=1)
         value = wrapped((0 if first else self.psum[channel]) + s * mult, config.psum_bits)
@@ -225,8 +226,8 @@ def test_s_is_held_by_slots_that_do_not_end(lane_mult, value_bits):
     stream.tile(stream.rng.integers(-128, 128, 16))
     at, s = stream.slot(stream.rng.integers(-8, 8, 16), 77)
     for wait, mult in enumerate([5, -7, 0, 131071], start=1):
-        stream.put(at + dut.s_latency - 1 + wait, mult_i=mult, acc_en_i=wait % 2,
-                   last_i=1 - wait % 2)
+        stream.put(at + dut.s_latency - 1 + wait, mult_i=mult)
+        stream.put(at + dut.s_latency - 2 + wait, acc_en_i=wait % 2, last_i=1 - wait % 2)
         stream.put(at + dut.product_latency + wait, first_i=1, emit_i=1)
         stream.results[at + dut.result_latency + wait] = s * mult
     stream.run(resets=[at + 1, at + dut.s_latency, at + dut.s_latency + 2])

@@ -146,8 +146,8 @@ def test_s_is_held():
 
 def test_reset_drops_an_unfinished_digit():
     stream = Stream(dut := Seat(K16), K16, np.random.default_rng(seed=7))
-    stream.put(dut.v_latency + 1, acc_en_i=1, last_i=0)  # of random slices and tables
-    stream.put(dut.v_latency + 2, acc_en_i=1, last_i=0)
+    stream.put(dut.v_latency, acc_en_i=1, last_i=0)  # of random slices and tables
+    stream.put(dut.v_latency + 1, acc_en_i=1, last_i=0)
     one_digit(stream, K16)
     stream.run(resets=[dut.v_latency + 3])
 

@@ -166,9 +166,9 @@ def test_s_is_held():
 def test_reset_drops_an_unfinished_digit(dequant):
     config = K16.replace(dequant=dequant)
     stream = SerialStream(dut := SerialPE(config), config, np.random.default_rng(seed=9))
-    stream.put(dut.s_latency - 1, acc_en_i=1, last_i=0)  # of random slices and activations
-    stream.put(dut.s_latency, acc_en_i=1, last_i=0)
-    stream.cycle = 2 + config.scale_steps
+    stream.put(dut.s_latency - 2, acc_en_i=1, last_i=0)  # of random slices and activations
+    stream.put(dut.s_latency - 1, acc_en_i=1, last_i=0)
+    stream.cycle = 3 + config.scale_steps
     one_digit(stream, config)
     stream.run(resets=[dut.s_latency + 1])
 
