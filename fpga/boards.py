@@ -104,8 +104,7 @@ def _ulx3s(size: str, machine: str, platform: type) -> Board:
     return Board(
         name=name, chip=f"LFE5U-{size}", platform=platform,
         nextpnr=(f"--{chip}k", "--package", "CABGA381", "--speed", "6",
-                 "--placer-heap-beta", "0.7", "--placer-heap-timingweight", "20",
-                 "--router", "router2"),
+                 "--placer-heap-beta", "0.7", "--placer-heap-timingweight", "20"),
         oscillator_mhz=25, clock_mhz=80, baud=3_000_000, memory="SDRAM, 32 MiB, 16 bit",
         memory_bytes=1 << 25, machine=machine, sdram_phase=270, button="button_fire",
         loaders=(("openFPGALoader", "-b", "ulx3s"), ("fujprog",)))
