@@ -37,8 +37,9 @@ class Fifo(wiring.Component):
             write.en.eq(self.w_rdy), write.data.eq(self.w_data), self.r_data.eq(read.data),
         ]
         m.d.sync += level.eq(level + entering - leaving)
-        for moves, address in ((entering, write.addr), (leaving, read.addr)):
-            place = Signal.like(address, name="place")
+        for moves, address, name in ((entering, write.addr, "produce"),
+                                     (leaving, read.addr, "consume")):
+            place = Signal.like(address, name=name)
             m.d.comb += address.eq(place)
             with m.If(moves):
                 m.d.sync += place.eq(Mux(place == last, 0, place + 1))

@@ -7,7 +7,7 @@ from typing import Any
 from amaranth.lib.fifo import SyncFIFO
 
 from hw.config import Machine
-from hw.queue import InstructionQueue, Queue
+from hw.queue import Fifo, InstructionQueue, Queue
 from sim.formal import control, dispatch, dma, dot, fill, queues
 from sim.formal.proof import Proof
 
@@ -38,7 +38,7 @@ PROOFS: dict[str, Proof] = {proof.name: proof for proof in (
                  "word offered stays until it is taken.")
       for depth, use, kind in (
           (8, "instructions of an engine", InstructionQueue), (4, "beats to store", SyncFIFO),
-          (2, "jobs of the sequencer", SyncFIFO), (5, "loads in flight", Queue))),
+          (2, "jobs of the sequencer", Fifo), (5, "loads in flight", Queue))),
     Proof(name="control", induction=True, depth=3, build=lambda: control.control(CORE),
           text="Every AXI4-Lite request is answered once, B and R stay until taken, a write takes "
                "address and data together, and MAGIC, IDENTITY and PROGRAM read back."),

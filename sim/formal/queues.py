@@ -3,7 +3,7 @@
 from amaranth.hdl import Assert, Assume, Const, Module, Mux, Signal
 from amaranth.lib.fifo import SyncFIFO
 
-from hw.queue import InstructionQueue, Queue
+from hw.queue import Fifo, InstructionQueue, Queue
 from hw.tokens import TokenQueue
 from sim.formal.harness import Probe, free, holds, no_reset, past, ring
 
@@ -34,8 +34,8 @@ def token_queue() -> Module:
 
 def fifo(depth: int, kind: type) -> Module:
     """One word, entered at any time, is followed through the queue: what leaves in its turn is that
-    word, and words leave only while there are some. ``kind`` is ``SyncFIFO``, or one that has a
-    register behind it for the oldest word."""
+    word, and words leave only while there are some. ``kind`` is ``SyncFIFO``, ``Fifo``, or one that
+    has a register behind it for the oldest word."""
     m = Module()
     no_reset(m)
     dut = kind(width=4, depth=depth)
@@ -53,7 +53,7 @@ def fifo(depth: int, kind: type) -> Module:
         m.d.sync += [tracked.eq(1), word.eq(dut.w_data), ahead.eq(inside - leaves)]
     with m.If(leaves & tracked & ~gone):
         m.d.sync += [ahead.eq(ahead - 1), gone.eq(ahead == 0)]
-    unit, size = {SyncFIFO: ("", depth), Queue: ("behind.", depth - 1),
+    unit, size = {SyncFIFO: ("", depth), Fifo: ("", depth), Queue: ("behind.", depth - 1),
                   InstructionQueue: ("behind.", depth)}[kind]
     first = dut.r_rdy if unit else Const(0, 1)  # lies in the register
     place = probe(unit + "consume") + ahead - first
