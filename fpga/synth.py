@@ -45,7 +45,7 @@ DEVICES: dict[str, Device] = {device.name: device for device in (
     Device(name="up5k", family="ice40", fabric="ice40", luts=5280, synth="synth_ice40 -dsp",
            arguments=("--up5k", "--package", "sg48")),
     Device(name="hx8k", family="ice40", fabric="ice40", luts=7680, synth="synth_ice40",
-           arguments=("--hx8k", "--package", "ct256")),
+           arguments=("--hx8k", "--package", "ct256", "--router", "router2")),
 )}
 
 
