@@ -9,7 +9,16 @@ from amaranth.lib.wiring import In, Out
 __all__ = ["Fifo", "InstructionQueue", "Queue"]
 
 
-class Fifo(wiring.Component):
+class _Component(wiring.Component):
+    """The ports of a queue of ``depth`` words of ``width`` bits."""
+
+    def __init__(self, *, width, depth):
+        self._width, self._depth = width, depth
+        super().__init__({"w_data": In(width), "w_en": In(1), "w_rdy": Out(1),
+                          "r_data": Out(width), "r_en": In(1), "r_rdy": Out(1)})
+
+
+class Fifo(_Component):
     """First in, first out, of ``depth`` words in LUT RAM; in every cycle what Amaranth's
     ``SyncFIFO`` is. A free place takes what is offered in every cycle, so that the memory does not
     wait for all that decides whether the word enters.
@@ -19,11 +28,6 @@ class Fifo(wiring.Component):
     w_data, w_en, w_rdy : a word enters if both are 1
     r_data, r_en, r_rdy : the oldest word leaves if both are 1
     """
-
-    def __init__(self, *, width, depth):
-        self._width, self._depth = width, depth
-        super().__init__({"w_data": In(width), "w_en": In(1), "w_rdy": Out(1),
-                          "r_data": Out(width), "r_en": In(1), "r_rdy": Out(1)})
 
     def elaborate(self, platform):
         m = Module()
@@ -46,7 +50,7 @@ class Fifo(wiring.Component):
         return m
 
 
-class Queue(wiring.Component):
+class Queue(_Component):
     """First in, first out, of ``depth`` words; in every cycle what Amaranth's ``SyncFIFO`` is.
 
     The oldest word lies in a register, the others behind it in LUT RAM: what is decided by its
@@ -60,11 +64,6 @@ class Queue(wiring.Component):
     w_data, w_en, w_rdy : a word enters if both are 1
     r_data, r_en, r_rdy : the oldest word leaves if both are 1
     """
-
-    def __init__(self, *, width, depth):
-        self._width, self._depth = width, depth
-        super().__init__({"w_data": In(width), "w_en": In(1), "w_rdy": Out(1),
-                          "r_data": Out(width), "r_en": In(1), "r_rdy": Out(1)})
 
     def elaborate(self, platform):
         m = Module()
@@ -85,7 +84,7 @@ class Queue(wiring.Component):
         return m
 
 
-class InstructionQueue(wiring.Component):
+class InstructionQueue(_Component):
     """A :class:`Queue` in which the next word is offered in the second cycle after one has left:
     engines take an instruction every third cycle at most. Whether the wide word moves up then
     depends on one register, not on all that decides whether the one before is taken.
@@ -94,11 +93,6 @@ class InstructionQueue(wiring.Component):
     -------
     w_data, w_en, w_rdy, r_data, r_en, r_rdy : as :class:`Queue`
     """
-
-    def __init__(self, *, width, depth):
-        self._width, self._depth = width, depth
-        super().__init__({"w_data": In(width), "w_en": In(1), "w_rdy": Out(1),
-                          "r_data": Out(width), "r_en": In(1), "r_rdy": Out(1)})
 
     def elaborate(self, platform):
         m = Module()
