@@ -44,6 +44,7 @@ DEVICES: dict[str, Device] = {device.name: device for device in (
            arguments=("--85k", "--speed", "6", "--package", "CABGA381")),
     Device(name="up5k", family="ice40", fabric="ice40", luts=5280, synth="synth_ice40 -dsp",
            arguments=("--up5k", "--package", "sg48")),
+    # router1 went round without an end on one element.
     Device(name="hx8k", family="ice40", fabric="ice40", luts=7680, synth="synth_ice40",
            arguments=("--hx8k", "--package", "ct256", "--router", "router2")),
 )}

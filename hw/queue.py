@@ -10,7 +10,13 @@ __all__ = ["Fifo", "InstructionQueue", "Queue"]
 
 
 class _Component(wiring.Component):
-    """The ports of a queue of ``depth`` words of ``width`` bits."""
+    """A queue of ``depth`` words of ``width`` bits.
+
+    Members
+    -------
+    w_data, w_en, w_rdy : a word enters if both are 1
+    r_data, r_en, r_rdy : the oldest word leaves if both are 1
+    """
 
     def __init__(self, *, width, depth):
         self._width, self._depth = width, depth
@@ -21,13 +27,7 @@ class _Component(wiring.Component):
 class Fifo(_Component):
     """First in, first out, of ``depth`` words in LUT RAM; in every cycle what Amaranth's
     ``SyncFIFO`` is. A free place takes what is offered in every cycle, so that the memory does not
-    wait for all that decides whether the word enters.
-
-    Members
-    -------
-    w_data, w_en, w_rdy : a word enters if both are 1
-    r_data, r_en, r_rdy : the oldest word leaves if both are 1
-    """
+    wait for all that decides whether the word enters."""
 
     def elaborate(self, platform):
         m = Module()
@@ -57,13 +57,7 @@ class Queue(_Component):
     fields need not wait for a memory.
 
     Latency: a word that enters an empty queue is offered in the next cycle. A full queue takes none
-    in the cycle in which one leaves.
-
-    Members
-    -------
-    w_data, w_en, w_rdy : a word enters if both are 1
-    r_data, r_en, r_rdy : the oldest word leaves if both are 1
-    """
+    in the cycle in which one leaves."""
 
     def elaborate(self, platform):
         m = Module()
@@ -87,12 +81,7 @@ class Queue(_Component):
 class InstructionQueue(_Component):
     """A :class:`Queue` in which the next word is offered in the second cycle after one has left:
     engines take an instruction every third cycle at most. Whether the wide word moves up then
-    depends on one register, not on all that decides whether the one before is taken.
-
-    Members
-    -------
-    w_data, w_en, w_rdy, r_data, r_en, r_rdy : as :class:`Queue`
-    """
+    depends on one register, not on all that decides whether the one before is taken."""
 
     def elaborate(self, platform):
         m = Module()
