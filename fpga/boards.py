@@ -101,10 +101,12 @@ class Board:
 def _ulx3s(size: str, machine: str, platform: type) -> Board:
     name = f"ulx3s-{size.lower()}"
     chip = "25" if size == "12F" else size[:-1]
+    # The large array has a floorplan, to which the static placer spreads with less wire.
+    placer = (("--placer", "static") if size == "85F" else
+              ("--placer-heap-beta", "0.7", "--placer-heap-timingweight", "20"))
     return Board(
         name=name, chip=f"LFE5U-{size}", platform=platform,
-        nextpnr=(f"--{chip}k", "--package", "CABGA381", "--speed", "6",
-                 "--placer-heap-beta", "0.7", "--placer-heap-timingweight", "20"),
+        nextpnr=(f"--{chip}k", "--package", "CABGA381", "--speed", "6", *placer),
         oscillator_mhz=25, clock_mhz=80, baud=3_000_000, memory="SDRAM, 32 MiB, 16 bit",
         memory_bytes=1 << 25, machine=machine, sdram_phase=270, button="button_fire",
         loaders=(("openFPGALoader", "-b", "ulx3s"), ("fujprog",)))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fpga.boards import Board, BoardError
+from fpga.floorplan import floorplan
 from fpga.flow import Stage
 from fpga.synth import Usage, parse_ecp5, parse_ice40
 from fpga.top import Top
@@ -96,7 +97,7 @@ def build(board: Board, machine: Machine, *, seed: int = 1, say: Say = lambda te
     verilog, pins = elaborate(board, machine)
     logic = _synthesis(board, verilog)
     _run(logic, "synthesis", say)
-    route = _route(board, logic.output(f"{NAME}.json"), pins, seed)
+    route = _route(board, floorplan(logic.output(f"{NAME}.json"), board.chip), pins, seed)
     _run(route, "place and route", say)
     tool, package, suffix = PACKERS[board.family]
     arguments = (("--compress", f"{NAME}.config", f"{NAME}.{suffix}")
