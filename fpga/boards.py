@@ -17,6 +17,7 @@ from amaranth_boards.ulx3s import (
     ULX3S_85F_Platform,
 )
 
+from fpga.floorplan import SITES
 from fpga.link.endpoint import LinkConfig
 from hw.config import Machine
 from hw.config import machine as machine_of
@@ -101,8 +102,8 @@ class Board:
 def _ulx3s(size: str, machine: str, platform: type) -> Board:
     name = f"ulx3s-{size.lower()}"
     chip = "25" if size == "12F" else size[:-1]
-    # The large array has a floorplan, to which the static placer spreads with less wire.
-    placer = (("--placer", "static") if size == "85F" else
+    # Within a floorplan the static placer takes less wire.
+    placer = (("--placer", "static") if f"LFE5U-{size}" in SITES else
               ("--placer-heap-beta", "0.7", "--placer-heap-timingweight", "20"))
     return Board(
         name=name, chip=f"LFE5U-{size}", platform=platform,

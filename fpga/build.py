@@ -15,7 +15,7 @@ from typing import Any
 from fpga.boards import Board, BoardError
 from fpga.floorplan import floorplan
 from fpga.flow import Stage
-from fpga.synth import Usage, parse_ecp5, parse_ice40
+from fpga.synth import CELLS, Usage, parse_ecp5, parse_ice40
 from fpga.top import Top
 from hw.cli import write_text
 from hw.config import Machine
@@ -34,9 +34,6 @@ BLOCKS = (("array", "core.execute.row"), ("tables and activations", "core.execut
           ("dispatcher", "core.dispatch"), ("load", "core.load"), ("store", "core.store"),
           ("control", "core.control"), ("core, rest", "core"), ("memory", "memory"),
           ("link", "link"), ("arbiter", "arbiter"))
-CELLS = {"LUT4": "lut", "SB_LUT4": "lut", "CCU2C": "carry", "SB_CARRY": "carry",
-         "TRELLIS_DPR16X4": "lut_ram", "TRELLIS_FF": "ff", "DP16KD": "ram", "PDPW16KD": "ram",
-         "SB_RAM40_4K": "ram", "SB_SPRAM256KA": "spram", "MULT18X18D": "dsp", "SB_MAC16": "dsp"}
 
 Say = Callable[[str], None]
 

@@ -16,18 +16,19 @@ from typing import Any
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from fpga.synth import CELLS, LUT4S
+
 __all__ = ["SITES", "floorplan"]
 
 _GROUPS = (4, 13, 22, 31, 40, 49, 58, 69, 78, 87, 96, 105, 114)     # first columns of sites
-# Column, row and name of a chip's sites, as nextpnr names them. A DSP block has four multipliers
-# and four clock enables; an element has one of its own beside that which is constant.
+# Column, row and name of a chip's sites, as nextpnr names them, by what CELLS calls their cells. A
+# DSP block has four multipliers and four clock enables; an element has one of its own beside that
+# which is constant.
 SITES = {"LFE5U-85F": {
     "dsp": [(x + i, y, f"MULT18_{i}") for y in (10, 34, 58) for x in _GROUPS for i in (0, 1, 4)],
     "ram": [(x + 2 * i, y, f"EBR{i}") for y in (22, 46, 70, 82) for x in _GROUPS
             for i in range(4)]}}
-KINDS = {"MULT18X18D": "dsp", "DP16KD": "ram", "PDPW16KD": "ram"}
 HEIGHT = {"LFE5U-85F": 95}      # tiles
-LUTS = {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6}
 TILE_LUTS = 8
 FILL = 0.45         # of an element's square that its LUTs take
 ELEMENT = re.compile(r"system\.core\.execute\.row(\d+)\.pe(\d+)\.")
@@ -45,18 +46,19 @@ def floorplan(netlist: bytes, chip: str) -> bytes:
         return netlist
     design = json.loads(netlist)
     cells: dict[str, Any] = design["modules"]["top"]["cells"]
-    elements = {name: (int(found[2]), int(found[1])) for name in sorted(cells)
+    names = sorted(cells)
+    elements = {name: (int(found[2]), int(found[1])) for name in names
                 if (found := ELEMENT.match(name))}
-    luts = sum(LUTS.get(cells[name]["type"], 0) for name in elements)
+    luts = sum(LUT4S.get(cells[name]["type"], 0) for name in elements)
     if not luts:
         return netlist
     side = math.sqrt(luts / len(set(elements.values())) / TILE_LUTS / FILL)
     free = {kind: list(sites) for kind, sites in SITES[chip].items()}
-    for squares in _squares(elements, sorted(cells)):
+    for squares in _squares(elements, names):
         for kind, sites in free.items():
             _assign(cells, sites, {name: (side * column, HEIGHT[chip] - side * row)
                                    for name, (column, row) in squares.items()
-                                   if KINDS.get(cells[name]["type"]) == kind})
+                                   if CELLS.get(cells[name]["type"]) == kind})
     return json.dumps(design).encode()
 
 

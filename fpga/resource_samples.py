@@ -8,13 +8,13 @@ from typing import Any
 
 from fpga.boards import BOARDS
 from fpga.build import synthesis
+from fpga.synth import LUT4S
 from hw.config import PRESETS, Machine
 from hw.resources import Sample, Use
 
 __all__ = ["MACHINES", "measure", "netlist_use", "tools"]
 
 Say = Callable[[str], None]
-_PER_CELL = {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6}   # LUT4s, on ECP5
 
 
 def _machines() -> Iterator[tuple[str, Machine]]:
@@ -66,7 +66,7 @@ def netlist_use(netlist: bytes, family: str) -> Use:
     cells = json.loads(netlist)["modules"]["top"]["cells"].values()
     count = collections.Counter(cell["type"] for cell in cells)
     if family == "ecp5":
-        return Use(luts=sum(count[name] * each for name, each in _PER_CELL.items()),
+        return Use(luts=sum(count[name] * each for name, each in LUT4S.items()),
                    ff=count["TRELLIS_FF"], rams=count["DP16KD"] + count["PDPW16KD"],
                    dsps=count["MULT18X18D"])
     drivers, loads = set(), collections.Counter[Any]()

@@ -15,10 +15,16 @@ from pathlib import Path
 from hw.cli import write_text
 from models.fetch import cache_dir
 
-__all__ = ["DEVICES", "Device", "ToolError", "Usage", "find_tool", "measure_verilog", "run_tool"]
+__all__ = ["CELLS", "DEVICES", "LUT4S", "Device", "ToolError", "Usage", "find_tool",
+           "measure_verilog", "run_tool"]
 
 
 TIMEOUT = 1800  # seconds for one tool
+# What a netlist's cells are. Flip-flops of iCE40 have many names, which begin with SB_DFF.
+CELLS = {"LUT4": "lut", "SB_LUT4": "lut", "CCU2C": "carry", "SB_CARRY": "carry",
+         "TRELLIS_DPR16X4": "lut_ram", "TRELLIS_FF": "ff", "DP16KD": "ram", "PDPW16KD": "ram",
+         "SB_RAM40_4K": "ram", "SB_SPRAM256KA": "spram", "MULT18X18D": "dsp", "SB_MAC16": "dsp"}
+LUT4S = {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6}   # that a cell takes on ECP5
 
 
 class ToolError(RuntimeError):

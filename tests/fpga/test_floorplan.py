@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from fpga.floorplan import KINDS, SITES, floorplan
-from fpga.synth import run_tool
+from fpga.floorplan import SITES, floorplan
+from fpga.synth import CELLS, run_tool
 from hw.resources import CHIPS
 
 CHIP = "LFE5U-85F"
@@ -34,7 +34,7 @@ def places(done):
     bels = {name: cell["attributes"]["BEL"] for name, cell in cells.items() if cell["attributes"]}
     assert len(set(bels.values())) == len(bels)
     for name, bel in bels.items():
-        sites = SITES[CHIP][KINDS[cells[name]["type"]]]
+        sites = SITES[CHIP][CELLS[cells[name]["type"]]]
         assert bel in {f"X{x}/Y{y}/{site}" for x, y, site in sites}
     return {name: tuple(map(int, re.findall(r"[XY](\d+)", bel))) for name, bel in bels.items()}
 
@@ -84,7 +84,7 @@ def test_sites_are_those_of_the_chip(tmp_path):
         "attributes": {"BEL": f"X{x}/Y{y}/{site}", "keep": "1"},
         "port_directions": {port: "output"}, "connections": {port: [1000 * place + i + 2]}}
         for place, (kind, port) in enumerate(ports.items())
-        for i, (x, y, site) in enumerate(SITES[CHIP][KINDS[kind]])}
+        for i, (x, y, site) in enumerate(SITES[CHIP][CELLS[kind]])}
     assert len(SITES[CHIP]["dsp"]) * 4 == CHIPS[CHIP].dsps * 3
     assert len(SITES[CHIP]["ram"]) == CHIPS[CHIP].rams
     (tmp_path / "top.json").write_text(json.dumps({"creator": "test", "modules": {"top": {
