@@ -32,7 +32,7 @@ $(STAMP): requirements.lock pyproject.toml
 	"$(PYTHON)" -m venv "$(VENV)" || { \
 	  echo "make: $(PYTHON) cannot create virtual environments: install its venv package"; exit 1; }; \
 	$(PIP) install --progress-bar off --require-hashes -r requirements.lock; \
-	$(PIP) install --no-deps --no-build-isolation --config-settings editable_mode=compat -e .; \
+	$(PIP) install --no-deps --no-build-isolation -e .; \
 	touch "$(STAMP)"; \
 	echo "Set up in $$(($$(date +%s) - start)) s"
 
@@ -61,6 +61,7 @@ bench: setup ## measure: cycles, speeds, density; tables, and JSON in build/benc
 
 lint: setup ## style, types, import directions
 	@$(RUN) "$(BIN)/ruff" check .
+	@mkdir -p build/types && ln -sfn ../.. build/types/bitwright
 	@$(RUN) "$(BIN)/mypy"
 	@$(RUN) "$(BIN)/lint-imports" --no-logo
 

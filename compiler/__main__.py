@@ -8,29 +8,30 @@ from typing import Annotated, Any
 
 import typer
 
-from compiler import show
-from compiler.bench import MAPS, bench_map, bench_shapes
-from compiler.calibrate import TEXT, read_lines
-from compiler.demo import run_demo
-from compiler.generate_command import generate_
-from compiler.graph import Options, Program
-from compiler.image import Image, open_image, report
-from compiler.mapping import map_checkpoint
-from compiler.page import report_page
-from compiler.passes import PASSES
-from compiler.passes.choose import AUTO, NATIVE
-from compiler.passes.tile import HEURISTIC, SCHEDULES
-from compiler.perplexity_command import perplexity
-from compiler.run_command import run
-from compiler.schedule_command import schedule_command
-from compiler.shapes import map_shapes
-from compiler.trace_command import trace
-from hw.cli import Pe, overrides, write_text
-from hw.config import PRESETS, Machine, machine
-from hw.isa import disassemble
-from models.families import EXAMPLES, read_config
-from models.quantize import scheme
-from sim.memory import Memory
+from bitwright.compiler.commands import terminal_report as show
+from bitwright.compiler.commands.bench import MAPS, bench_map, bench_shapes
+from bitwright.compiler.commands.demo import run_demo
+from bitwright.compiler.commands.generate import generate_
+from bitwright.compiler.commands.perplexity import perplexity
+from bitwright.compiler.commands.run import run
+from bitwright.compiler.commands.schedule import schedule_command
+from bitwright.compiler.commands.trace import trace
+from bitwright.compiler.html_report.page import report_page
+from bitwright.compiler.image.mapped_image import Image, open_image, report
+from bitwright.compiler.ir.program import Options, Program
+from bitwright.compiler.mapping.calibration import TEXT, read_lines
+from bitwright.compiler.mapping.map_checkpoint import map_checkpoint
+from bitwright.compiler.mapping.map_shapes import map_shapes
+from bitwright.compiler.passes import PASSES
+from bitwright.compiler.passes.choose_datatypes import AUTO, NATIVE
+from bitwright.compiler.scheduling.layer_plan import HEURISTIC, SCHEDULES
+from bitwright.hw.isa.program_tree import disassemble
+from bitwright.hw.machine.description import Machine
+from bitwright.hw.machine.presets import PRESETS, machine
+from bitwright.models.architectures.families import EXAMPLES, read_config
+from bitwright.models.command_line.options_and_files import Pe, overrides, write_text
+from bitwright.models.quantization.schemes import scheme
+from bitwright.sim.cycle_model.memory_timing import Memory
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
                   rich_markup_mode=None)

@@ -9,18 +9,26 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from fpga import board_commands, host_commands, sdram_timing, throughput_command
-from fpga.bench_pe import CASES, bench, record
-from fpga.bench_pe_page import HEADS, cells, page, verdicts
-from fpga.cells import FAMILIES
-from fpga.netlist import NetlistResult, check_bitstream, check_netlist, family_of
-from fpga.peak import dsp_peak
-from fpga.sdram_bench import BURST
-from fpga.sdram_bench import bench as bench_sdram
-from fpga.synth import DEVICES
-from hw.cli import ELEMENTS, Pe, overrides, say, write_text
-from hw.config import PRESETS
-from hw.config import machine as machine_of
+from bitwright.fpga.benchmarks.dsp_peak import dsp_peak
+from bitwright.fpga.benchmarks.pe_density import CASES, bench, record
+from bitwright.fpga.benchmarks.pe_density_page import HEADS, cells, page, verdicts
+from bitwright.fpga.cells import FAMILIES
+from bitwright.fpga.commands import boards as board_commands
+from bitwright.fpga.commands import host as host_commands
+from bitwright.fpga.commands import throughput as throughput_command
+from bitwright.fpga.soc import sdram_timing
+from bitwright.fpga.toolchain.synthesis import DEVICES
+from bitwright.fpga.verification.netlist_check import (
+    NetlistResult,
+    check_bitstream,
+    check_netlist,
+    family_of,
+)
+from bitwright.fpga.verification.sdram_traffic import BURST
+from bitwright.fpga.verification.sdram_traffic import bench as bench_sdram
+from bitwright.hw.machine.presets import PRESETS
+from bitwright.hw.machine.presets import machine as machine_of
+from bitwright.models.command_line.options_and_files import ELEMENTS, Pe, overrides, say, write_text
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
                   rich_markup_mode=None)

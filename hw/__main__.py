@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 
-from hw.cli import overrides, write_text
-from hw.config import PRESETS, MachineError
-from hw.config import machine as machine_of
-from hw.core import core_ports, core_verilog
-from hw.isa_text import isa_markdown, isa_text
+from bitwright.hw.isa.listing import isa_markdown, isa_text
+from bitwright.hw.machine.description import MachineError
+from bitwright.hw.machine.presets import PRESETS
+from bitwright.hw.machine.presets import machine as machine_of
+from bitwright.hw.rtl.core.core import core_ports, core_verilog
+from bitwright.models.command_line.options_and_files import overrides, write_text
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
                   help="Verilog of the core, the machines, the instruction table.")

@@ -12,11 +12,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from models.effects_command import effects
-from models.fetch import FetchError, model_path
-from models.formats import DATATYPES, MIXTURES, Datatype, Mixture, datatype
-from models.quality import measure, summary
-from models.quantize import SCHEMES, Scheme
+from bitwright.models.assets.fetch import FetchError, model_path
+from bitwright.models.commands.effects import effects
+from bitwright.models.datatypes.catalog import DATATYPES, MIXTURES, datatype
+from bitwright.models.datatypes.datatype import Datatype
+from bitwright.models.datatypes.mixture import Mixture
+from bitwright.models.evaluation.weight_errors import measure, summary
+from bitwright.models.quantization.schemes import SCHEMES, Scheme
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
                   rich_markup_mode=None)
@@ -155,9 +157,9 @@ def quality(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, matrix by matrix.")] = False,
 ) -> None:
     """What each weight datatype loses: perplexity and weight errors of real models."""
-    from models.quality_run import survey
-    from models.survey_report import SHIPPED, text_rows
-    from models.survey_work import Source
+    from bitwright.models.evaluation.survey import survey
+    from bitwright.models.evaluation.survey_measure import Source
+    from bitwright.models.evaluation.survey_report import SHIPPED, text_rows
 
     source = Source(model or model_path("smollm2") / "model.gguf",
                     text or model_path("lee-background") / "lee_background.cor",

@@ -10,25 +10,27 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from hw.cli import Pe, overrides, say
-from hw.config import ACT_BITS, PRESETS, Machine, MachineError
-from hw.config import machine as machine_of
-from hw.isa import ProgramError
-from hw.plan import PlanError
-from models.families import EXAMPLES, read_config, transformer
-from models.formats import DATATYPES, MIXTURES, datatype
-from sim.bench import run_bench
-from sim.chain_fuzz import ChainComparison, compare_chain, random_chain
-from sim.cycles import CycleModelError
-from sim.estimate import estimate_gemm, shape_spec
-from sim.formal.catalog import PROOFS
-from sim.formal.run import FormalError, prove_all
-from sim.fuzz import MACHINES, Case, Comparison, compare, random_case
-from sim.matrix import check as check_matrix
-from sim.memory import Memory
-from sim.published import PUBLISHED, estimate_model, weight_bits
-from sim.regress import regress as run_regression
-from sim.verilated import SimulationError, build
+from bitwright.hw.isa.instruction_table import ProgramError
+from bitwright.hw.machine.description import ACT_BITS, Machine, MachineError
+from bitwright.hw.machine.presets import PRESETS
+from bitwright.hw.machine.presets import machine as machine_of
+from bitwright.hw.packing.weight_image import shape_spec
+from bitwright.hw.tiling.gemm_spec import PlanError
+from bitwright.models.architectures.families import EXAMPLES, read_config, transformer
+from bitwright.models.command_line.options_and_files import Pe, overrides, say
+from bitwright.models.datatypes.catalog import DATATYPES, MIXTURES, datatype
+from bitwright.sim.cocotb_benches.regression import regress as run_regression
+from bitwright.sim.cycle_model.memory_timing import Memory
+from bitwright.sim.cycle_model.program_decoder import CycleModelError
+from bitwright.sim.formal.catalog import PROOFS
+from bitwright.sim.formal.run import FormalError, prove_all
+from bitwright.sim.performance.benchmark import run_bench
+from bitwright.sim.performance.bitmod_hpca25 import PUBLISHED, estimate_model, weight_bits
+from bitwright.sim.performance.gemm_estimate import estimate_gemm
+from bitwright.sim.verification.chain_fuzz import ChainComparison, compare_chain, random_chain
+from bitwright.sim.verification.conformance import check as check_matrix
+from bitwright.sim.verification.gemm_fuzz import MACHINES, Case, Comparison, compare, random_case
+from bitwright.sim.verilator.simulator import SimulationError, build
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
                   help="Verify a GEMM on RTL, estimate cycles, run regressions and benchmarks.")

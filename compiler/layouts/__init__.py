@@ -3,16 +3,17 @@
 from collections.abc import Mapping
 from typing import Any
 
-from compiler.layouts.awq import Awq
-from compiler.layouts.base import Layout
-from compiler.layouts.bitnet import BitNet
-from compiler.layouts.bitsandbytes import BitsAndBytes
-from compiler.layouts.compressed import CompressedTensors
-from compiler.layouts.fp8 import BlockFp8
-from compiler.layouts.gptq import Gptq
-from compiler.layouts.mxfp4 import Mxfp4
-from compiler.layouts.native import Held, LayoutError, NativeMatrix, hold
-from compiler.safetensors_file import CheckpointError, show
+from bitwright.compiler.file_formats.mapped_file import CheckpointError
+from bitwright.compiler.layouts.awq import Awq
+from bitwright.compiler.layouts.bitnet import BitNet
+from bitwright.compiler.layouts.bitsandbytes import BitsAndBytes
+from bitwright.compiler.layouts.block_fp8 import BlockFp8
+from bitwright.compiler.layouts.compressed_tensors import CompressedTensors
+from bitwright.compiler.layouts.gptq import Gptq
+from bitwright.compiler.layouts.layout import Layout
+from bitwright.compiler.layouts.mxfp4 import Mxfp4
+from bitwright.compiler.layouts.native_matrix import Held, LayoutError, NativeMatrix, hold
+from bitwright.models.command_line.printable import show
 
 __all__ = ["Held", "LAYOUTS", "Layout", "LayoutError", "NativeMatrix", "hold", "layout_of"]
 

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.layouts.base import Layout
-from compiler.layouts.gptq import unsigned_zero
-from compiler.layouts.native import NativeMatrix
-from compiler.layouts.parts import FLOATS, Tensors, pad_columns, unpack_stream
-from models.formats import DATATYPES
+from bitwright.compiler.layouts.gptq import unsigned_zero
+from bitwright.compiler.layouts.layer_tensors import FLOATS, Tensors, pad_columns, unpack_stream
+from bitwright.compiler.layouts.layout import Layout
+from bitwright.compiler.layouts.native_matrix import NativeMatrix
+from bitwright.models.datatypes.catalog import DATATYPES
 
 ORDER = (0, 2, 4, 6, 1, 3, 5, 7)
 

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.layouts.base import Layout
-from compiler.layouts.native import NativeMatrix
-from compiler.layouts.parts import FLOATS, Layer, Tensors
-from compiler.safetensors_file import CheckpointError, show
-from models.formats import DATATYPES
+from bitwright.compiler.file_formats.mapped_file import CheckpointError
+from bitwright.compiler.layouts.layer_tensors import FLOATS, Layer, Tensors
+from bitwright.compiler.layouts.layout import Layout
+from bitwright.compiler.layouts.native_matrix import NativeMatrix
+from bitwright.models.command_line.printable import show
+from bitwright.models.datatypes.catalog import DATATYPES
 
 CLASSES = ("bitlinear", "autobitlinear")
 _FLOOR = 1e-5

@@ -10,11 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from compiler.layouts.base import Layout
-from compiler.layouts.native import NativeMatrix
-from compiler.layouts.parts import FLOATS, Tensors, by_columns, order_by_group, unpack_stream
-from compiler.safetensors_file import CheckpointError
-from models.formats import DATATYPES
+from bitwright.compiler.file_formats.mapped_file import CheckpointError
+from bitwright.compiler.layouts.layer_tensors import (
+    FLOATS,
+    Tensors,
+    by_columns,
+    order_by_group,
+    unpack_stream,
+)
+from bitwright.compiler.layouts.layout import Layout
+from bitwright.compiler.layouts.native_matrix import NativeMatrix
+from bitwright.models.datatypes.catalog import DATATYPES
 
 BITS = (2, 3, 4, 8)
 

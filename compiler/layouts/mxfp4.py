@@ -5,10 +5,10 @@ A layer is one expert: module ``model.layers.0.mlp.experts.down_proj.3`` is expe
 ``model.layers.0.mlp.experts.down_proj_blocks`` and ``…_scales``.
 """
 
-from compiler.layouts.base import Layout
-from compiler.layouts.native import NativeMatrix
-from compiler.layouts.parts import Layer, Tensors, e8m0, nibbles
-from models.formats import DATATYPES
+from bitwright.compiler.layouts.layer_tensors import Layer, Tensors, e8m0, nibbles
+from bitwright.compiler.layouts.layout import Layout
+from bitwright.compiler.layouts.native_matrix import NativeMatrix
+from bitwright.models.datatypes.catalog import DATATYPES
 
 BLOCK = 32
 

@@ -8,9 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from compiler.graph import Program
-from compiler.passes import allocate, choose, emit, place_alone, quantize, read, report, tile
-from compiler.passes.session import Progress, Session
+from bitwright.compiler.ir.program import Program
+from bitwright.compiler.passes import allocate_memory as allocate
+from bitwright.compiler.passes import allocate_per_layer as place_alone
+from bitwright.compiler.passes import build_graph as read
+from bitwright.compiler.passes import choose_datatypes as choose
+from bitwright.compiler.passes import emit_programs as emit
+from bitwright.compiler.passes import estimate_cost as report
+from bitwright.compiler.passes import quantize, tile
+from bitwright.compiler.passes.session import Progress, Session
 
 __all__ = ["PASSES", "SHAPE_PASSES", "Pass", "Progress", "Session", "run_passes",
            "run_shape_passes"]

@@ -8,18 +8,19 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.graph import LinearOp, Options, Program, VerifyError
-from compiler.layer_inputs import turns
-from compiler.layouts import NativeMatrix, hold
-from compiler.memory import MapError
-from compiler.passes.session import WEIGHTS_FILE, Session
-from hw.pack import pack_weights
-from models.golden import ACCUMULATOR_MAX, accumulator_bound
-from models.groups import Groups, ScaleUnderflow
-from models.hadamard import rotate_weight
-from models.matrix import QuantizedMatrix, row_blocks
-from models.quantize import Underflow, quantize
-from models.shapes import LinearShape
+from bitwright.compiler.image.file_names import WEIGHTS_FILE
+from bitwright.compiler.ir.layer_inputs import turns
+from bitwright.compiler.ir.memory_map import MapError
+from bitwright.compiler.ir.program import LinearOp, Options, Program, VerifyError
+from bitwright.compiler.layouts.native_matrix import NativeMatrix, hold
+from bitwright.compiler.passes.session import Session
+from bitwright.hw.packing.weight_image import pack_weights
+from bitwright.models.architectures.transformer import LinearShape
+from bitwright.models.inference.golden import ACCUMULATOR_MAX, accumulator_bound
+from bitwright.models.quantization.groups import Groups, ScaleUnderflow, Underflow
+from bitwright.models.quantization.hadamard import rotate_weight
+from bitwright.models.quantization.quantized_matrix import QuantizedMatrix, row_blocks
+from bitwright.models.quantization.schemes import quantize
 
 
 def check_finite(tensor: str, values: NDArray[np.floating]) -> None:

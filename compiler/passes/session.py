@@ -8,14 +8,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.checkpoint import Checkpoint
-from compiler.gguf_checkpoint import GgufCheckpoint
-from compiler.graph import LinearOp
+from bitwright.compiler.checkpoints.gguf_checkpoint import GgufCheckpoint
+from bitwright.compiler.checkpoints.safetensors_checkpoint import Checkpoint
+from bitwright.compiler.ir.program import LinearOp
 
-__all__ = ["PROGRAM_FILE", "Progress", "Session", "WEIGHTS_FILE"]
-
-PROGRAM_FILE, WEIGHTS_FILE = "program.bin", "weights.bin"
-
+__all__ = ["Progress", "Session"]
 
 class Track(Protocol):
     """Hands items on and shows how far it is."""

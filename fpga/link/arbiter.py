@@ -4,7 +4,7 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.axi import AXI4_PORTS
+from bitwright.hw.rtl.primitives.axi_ports import AXI4_PORTS
 
 __all__ = ["MemoryArbiter"]
 

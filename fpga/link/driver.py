@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import serial
 
-from fpga.link.frames import (
+from bitwright.fpga.link.frames import (
     INFO_WORDS,
     VERSION,
     Command,

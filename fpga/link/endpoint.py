@@ -7,11 +7,11 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from fpga.link.frames import HEADER_BYTES, MAX_PAYLOAD, Info, Status
-from fpga.link.intake import Intake
-from fpga.link.sender import Sender
-from fpga.link.uart import Receiver, Transmitter, bit_rate
-from hw.axi import AXI4_LITE_PORTS, AXI4_PORTS
+from bitwright.fpga.link.frames import HEADER_BYTES, MAX_PAYLOAD, Info, Status
+from bitwright.fpga.link.reply_sender import Sender
+from bitwright.fpga.link.request_receiver import Intake
+from bitwright.fpga.link.uart import Receiver, Transmitter, bit_rate
+from bitwright.hw.rtl.primitives.axi_ports import AXI4_LITE_PORTS, AXI4_PORTS
 
 __all__ = ["LinkConfig", "LinkEndpoint"]
 

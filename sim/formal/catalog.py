@@ -6,10 +6,15 @@ from typing import Any
 
 from amaranth.lib.fifo import SyncFIFO
 
-from hw.config import Machine
-from hw.queue import Fifo, InstructionQueue, Queue
-from sim.formal import control, dispatch, dma, dot, fill, queues
-from sim.formal.proof import Proof
+from bitwright.hw.machine.description import Machine
+from bitwright.hw.rtl.primitives.fifo import Fifo, InstructionQueue, Queue
+from bitwright.sim.formal import control_registers as control
+from bitwright.sim.formal import dispatcher as dispatch
+from bitwright.sim.formal import dma_engines as dma
+from bitwright.sim.formal import dot_product as dot
+from bitwright.sim.formal import queues
+from bitwright.sim.formal import table_filler as fill
+from bitwright.sim.formal.proof import Proof
 
 __all__ = ["PROOFS"]
 

@@ -3,9 +3,9 @@
 from amaranth.hdl import Assert, Assume, Const, Module, Mux, Signal
 from amaranth.lib.fifo import SyncFIFO
 
-from hw.queue import Fifo, InstructionQueue, Queue
-from hw.tokens import TokenQueue
-from sim.formal.harness import Probe, free, holds, no_reset, past, ring
+from bitwright.hw.rtl.primitives.fifo import Fifo, InstructionQueue, Queue
+from bitwright.hw.rtl.primitives.token_queue import TokenQueue
+from bitwright.sim.formal.harness import Probe, free, holds, no_reset, past, ring
 
 __all__ = ["fifo", "token_queue"]
 

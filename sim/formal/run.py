@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from sim.formal.proof import Proof
+from bitwright.sim.formal.proof import Proof
 
 __all__ = ["FormalError", "Outcome", "prove", "prove_all"]
 

@@ -2,9 +2,9 @@ from functools import partial
 
 import pytest
 
-from compiler.graph import Options
-from compiler.mapping import map_checkpoint
-from hw.config import PRESETS
+from bitwright.compiler.ir.program import Options
+from bitwright.compiler.mapping.map_checkpoint import map_checkpoint
+from bitwright.hw.machine.presets import PRESETS
 from tests.compiler.tiny import bert_tensors, call, write_checkpoint
 from tests.compiler.whole import CONFIGS, write_tokenizer
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 from safetensors.numpy import save_file
 
-from compiler.__main__ import main
+from bitwright.compiler.__main__ import main
 from tests import command as command_line
 
 HIDDEN, FFN, LAYERS, POSITIONS = 24, 40, 2, 16

@@ -2,7 +2,7 @@ from functools import partial
 
 import pytest
 
-from sim.__main__ import main
+from bitwright.sim.__main__ import main
 from tests.command import call
 
 

@@ -5,8 +5,9 @@ import struct
 
 import numpy as np
 
-from compiler.layouts import hold, layout_of
-from compiler.safetensors_file import SafetensorsFile
+from bitwright.compiler.file_formats.safetensors import SafetensorsFile
+from bitwright.compiler.layouts import layout_of
+from bitwright.compiler.layouts.native_matrix import hold
 
 SIZES = {"I32": "i", "I64": "q", "I8": "b", "U8": "B", "F8_E4M3": "B", "F8_E8M0": "B", "F16": "e",
          "F32": "f"}

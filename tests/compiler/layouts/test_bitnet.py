@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from compiler.safetensors_file import CheckpointError, SafetensorsFile
+from bitwright.compiler.file_formats.mapped_file import CheckpointError
+from bitwright.compiler.file_formats.safetensors import SafetensorsFile
 from tests.compiler.layouts.build import check_held, read, write_safetensors
 
 CONFIG = {"quant_method": "bitnet", "linear_class": "autobitlinear",
@@ -59,7 +60,7 @@ def test_master_weights(tmp_path):
 
 
 def test_the_head_stays_in_floats(tmp_path):
-    from compiler.layouts import layout_of
+    from bitwright.compiler.layouts import layout_of
     path = write_safetensors(tmp_path / "x", {
         "lm_head.weight": ("F32", [[1.0]]), "a.b.weight": ("F32", [[1.0]])})
     with SafetensorsFile(path) as file:

@@ -2,7 +2,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from compiler.safetensors_file import CheckpointError
+from bitwright.compiler.file_formats.mapped_file import CheckpointError
 from tests.compiler.layouts.build import check_held, read, stream
 
 FP4 = [0, .5, 1, 1.5, 2, 3, 4, 6, -0.0, -.5, -1, -1.5, -2, -3, -4, -6]
@@ -167,8 +167,8 @@ def test_unknown_settings_are_named(tmp_path, found, text):
      {"m.weight": ("F8_E4M3", [[0] * 7 + [255]])}, r"'m.weight' at \[0, 7\] is NaN"),
 ])
 def test_damage_is_named(tmp_path, settings, tensors, text):
-    from compiler.layouts import layout_of
-    from compiler.safetensors_file import SafetensorsFile
+    from bitwright.compiler.file_formats.safetensors import SafetensorsFile
+    from bitwright.compiler.layouts import layout_of
     from tests.compiler.layouts.build import write_safetensors
     if "missing" not in text:
         tensors = {**tensors, "m.weight_scale": ("F16", [[1.0]])}

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from compiler.layouts import hold
-from compiler.safetensors_file import CheckpointError
-from models.golden import mpgemm
+from bitwright.compiler.file_formats.mapped_file import CheckpointError
+from bitwright.compiler.layouts.native_matrix import hold
+from bitwright.models.inference.golden import mpgemm
 from tests.compiler.layouts.build import check_held, read, stream
 
 CONFIG = {"quant_method": "gptq", "bits": 4, "group_size": 32, "desc_act": False, "sym": True}

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from compiler.layouts import LayoutError, NativeMatrix, hold
-from models.formats import DATATYPES
-from models.golden import ACCUMULATOR_MAX, accumulator_bound
-from models.groups import ScaleUnderflow
+from bitwright.compiler.layouts.native_matrix import LayoutError, NativeMatrix, hold
+from bitwright.models.datatypes.catalog import DATATYPES
+from bitwright.models.inference.golden import ACCUMULATOR_MAX, accumulator_bound
+from bitwright.models.quantization.groups import ScaleUnderflow
 
 
 def native(scale, datatype="int4", size=8, seed=0, **more):

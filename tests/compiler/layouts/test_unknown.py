@@ -4,17 +4,18 @@ import struct
 
 import pytest
 
-from compiler.gguf_checkpoint import GgufCheckpoint
-from compiler.gguf_file import GgufFile
-from compiler.layouts import LAYOUTS, layout_of
-from compiler.layouts.compressed import FORMATS
-from compiler.layouts.gguf import GGUF_TYPES, read_gguf
-from compiler.safetensors_file import CheckpointError, SafetensorsFile
+from bitwright.compiler.checkpoints.gguf_checkpoint import GgufCheckpoint
+from bitwright.compiler.file_formats.gguf import GgufFile
+from bitwright.compiler.file_formats.mapped_file import CheckpointError
+from bitwright.compiler.file_formats.safetensors import SafetensorsFile
+from bitwright.compiler.layouts import LAYOUTS, layout_of
+from bitwright.compiler.layouts.compressed_tensors import FORMATS
+from bitwright.compiler.layouts.gguf_blocks import GGUF_TYPES, read_gguf
 from tests.compiler.layouts import test_awq, test_bitnet, test_blocks, test_gptq
 from tests.compiler.layouts.build import write_safetensors
 from tests.compiler.layouts.test_compressed import config, packed
 from tests.compiler.layouts.test_gguf import WHOLE, gguf_bytes, text
-from tests.compiler.layouts.test_map_gguf import write_llama_gguf
+from tests.compiler.mapping.test_map_gguf import write_llama_gguf
 
 # Methods of other tools, by the names that they write.
 METHODS = ["aqlm", "auto-round", "eetq", "fbgemm_fp8", "higgs", "hqq", "marlin", "modelopt",

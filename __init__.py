@@ -1,0 +1,1 @@
+"""Bitwright takes a quantized transformer from checkpoint to bitstream."""

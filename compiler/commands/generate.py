@@ -1,0 +1,69 @@
+"""``generate``: text from a mapped decoder."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bitwright.compiler.commands.run import Backend, Between, KeyGroup, Keys, functions_of, key_form
+from bitwright.compiler.commands.terminal_launches import print_launches
+from bitwright.compiler.commands.terminal_report import terminal
+from bitwright.compiler.image.mapped_image import open_image
+from bitwright.compiler.runtime.generation import generate
+from bitwright.compiler.runtime.launcher import Launches
+from bitwright.models.command_line.options_and_files import say
+
+__all__ = ["generate_"]
+
+CLOCKS = {"icebreaker": 24.0}   # docs/boards.md; by machine
+CLOCK = 80.0
+
+
+def _stream(text: str) -> None:
+    print(text, end="", flush=True)
+
+
+def generate_(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that `map` wrote.")],
+    prompt: Annotated[str, typer.Option(help="Text to go on from.")],
+    tokens: Annotated[int, typer.Option(min=1, max=1 << 20, help="Tokens to add at most.")] = 32,
+    backend: Backend = "golden",
+    kv: Keys = "int8",
+    kv_group: KeyGroup = None,
+    between: Between = "float",
+    temperature: Annotated[float, typer.Option(
+        min=0, max=100, help="0 takes the likeliest token; else one is drawn.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
+    mhz: Annotated[float | None, typer.Option(
+        min=0.001, max=10_000, help="Clock for tokens per second; that of the machine's board if "
+                                    f"left out, {CLOCK:g} for others.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
+) -> None:
+    """Write on from a prompt, token by token. Exit status 1 if the RTL's bits or cycles differ from
+    the models'."""
+    form, image = key_form(kv, kv_group), open_image(folder)
+    clock = CLOCKS.get(image.machine.name, CLOCK) if mhz is None else mhz
+    with Launches(image.machine, backend, image.options.memory, say) as launches:
+        found = generate(image, prompt, tokens, launches, form, functions=functions_of(between),
+                         temperature=temperature, seed=seed,
+                         emit=(lambda text: None) if as_json else _stream)
+    if as_json:
+        print(json.dumps(found.to_dict(launches, clock)))
+    else:
+        print(flush=True)
+        out, later = terminal(), found.seconds[1:] or found.seconds
+        print_launches(out, launches)
+        if found.cycles:
+            if programs := found.programs:
+                out.print(f"programs    {image.options.tokens} tokens in {programs['prefill']:,} "
+                          f"cycles of the linear layers, one in {programs['decode']:,}")
+            out.print(f"prompt      {found.prompt_tokens} tokens in {found.cycles[0]:,} cycles, "
+                      f"{found.prompt_tokens_per_second(clock):.2f} per second; then "
+                      f"{found.tokens_per_second(clock):.2f} tokens per second at {clock:g} MHz, "
+                      "the host's time left out")
+        out.print(f"wall time   {sum(found.seconds):.1f} s, {sum(later) / len(later):.2f} s per "
+                  "token after the prompt")
+    if not launches.good:
+        sys.exit(1)

@@ -1,0 +1,34 @@
+"""``python -m compiler trace``: the launches of a mapped model on a timeline."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bitwright.compiler.image.mapped_image import open_image
+from bitwright.compiler.runtime.shared_launches import layer_chains
+from bitwright.compiler.runtime.timeline import trace_text
+from bitwright.models.command_line.options_and_files import write_text
+
+__all__ = ["trace"]
+
+
+def trace(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that `map` wrote.")],
+    out: Annotated[Path, typer.Option(help="File to write, for ui.perfetto.dev.")] = Path(
+        "trace.json"),
+    layer: Annotated[str | None, typer.Option(
+        help="One layer; all in order if left out.")] = None,
+    decode: Annotated[bool, typer.Option(
+        "--decode", help="The one-token programs of an image mapped with --decode.")] = False,
+    together: Annotated[bool, typer.Option(
+        "--together", help="Layers share launches as they do when a text runs.")] = False,
+) -> None:
+    """Write what each engine does, cycle by cycle, in Chrome's trace format."""
+    if layer is not None and together:
+        raise typer.BadParameter("goes without --layer", param_hint="--together")
+    image = open_image(folder)
+    launches = layer_chains(image, decode) if together else [
+        (image.layer(name, decode),) for name in (image.layers if layer is None else (layer,))]
+    write_text(out, trace_text(image.machine, launches, image.options.memory))
+    print(f"{out}: {len(launches)} launch{'es' * (len(launches) > 1)}, 1 µs is one cycle")

@@ -1,0 +1,299 @@
+"""The launches of a whole model: every product on the golden model, and beside it the cycle model
+or the RTL, with totals by operator.
+
+Products that do not depend on one another share a launch, as far as one program takes them
+(:mod:`bitwright.hw.codegen.gemm_chain`). What they take together is not one product's: it counts
+for their operators
+together. A product may also come with launches of its own, one after another.
+
+The model goes on with the golden accumulators. RTL runs are started as products come and end in
+their own time, two or more at once; each is compared with the golden accumulators of the same
+activations. If none differs, a run on the RTL alone has the same values throughout: the first
+product that differed would have been found.
+"""
+
+import os
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bitwright.compiler.runtime.run_layer import BACKENDS, InputError
+from bitwright.hw.codegen.gemm_chain import chain_plan, split_chain
+from bitwright.hw.codegen.gemm_program import plan_gemm
+from bitwright.hw.codegen.launch_programs import Launch
+from bitwright.hw.machine.description import Machine
+from bitwright.hw.packing.weight_image import PackedWeights
+from bitwright.hw.rtl.core.control_registers import COUNTERS, by_engine
+from bitwright.hw.tiling.gemm_spec import GemmSpec, PlanError
+from bitwright.hw.tiling.tile_plan import Plan
+from bitwright.sim.cycle_model.memory_timing import Memory
+from bitwright.sim.cycle_model.model import CycleResult, run_cycles
+from bitwright.sim.verilator.chain_run import ChainLayout, chain_layout, run_chain
+from bitwright.sim.verilator.series_run import Series, launch_cycles, run_series, series
+from bitwright.sim.verilator.simulator import RunResult, Say, SimulationError, build, silent
+
+__all__ = ["Launches", "Product", "Totals"]
+
+Engines = dict[str, dict[str, int]]
+Models = tuple[CycleResult, ...]    # of launches in a row
+Simulated = tuple[list[NDArray[np.int64]], RunResult, Models]
+Form = tuple[GemmSpec, str, tuple[Launch, ...]]     # all that a product's programs depend on
+
+LAYOUTS_KEPT = 64   # programs as they are loaded; their cycles are kept for all
+
+
+def _none() -> Engines:
+    return {engine: dict.fromkeys(names, 0) for engine, names in COUNTERS.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Product:
+    """One matrix product: ``y`` int64 [m, n] is what it gives for activations ``a``, which are in
+    the order of the stored columns. ``packed`` gives the weights, of the datatype or mixture of
+    that name, as a plan streams them. ``launches`` take the rows of ``a`` in turn; without any it
+    is planned as a whole."""
+    operator: str
+    name: str
+    datatype: str
+    spec: GemmSpec
+    a: NDArray[np.integer]
+    y: NDArray[np.int64]
+    packed: Callable[[Plan], PackedWeights]
+    launches: tuple[Launch, ...] = ()
+
+    @property
+    def form(self) -> Form:
+        return self.spec, self.datatype, self.launches
+
+
+def _named(products: Sequence[Product]) -> str:
+    more = len(products) - 1
+    return f"layer {products[0].name}" + (f" and {more} more in its launch" if more else "")
+
+
+@dataclass(kw_only=True)
+class Totals:
+    """Sums over products and launches; on the golden model nothing is launched. ``cycles`` and
+    ``engines`` (counters by engine) are the cycle model's, those named ``rtl`` the RTL's.
+    ``wrong_bits`` counts bits of accumulators that differ on the RTL, ``wrong_counters`` launches
+    in which any counter does."""
+    products: int = 0
+    launches: int = 0
+    macs: int = 0
+    accumulators: int = 0
+    cycles: int = 0
+    rtl_cycles: int = 0
+    wrong_bits: int = 0
+    wrong_counters: int = 0
+    engines: Engines = field(default_factory=_none)
+    rtl_engines: Engines = field(default_factory=_none)
+
+    def add(self, other: "Totals") -> None:
+        for name in ("products", "launches", "macs", "accumulators", "cycles", "rtl_cycles",
+                     "wrong_bits", "wrong_counters"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for mine, others in ((self.engines, other.engines), (self.rtl_engines, other.rtl_engines)):
+            for engine, counters in others.items():
+                for name, count in counters.items():
+                    mine[engine][name] += count
+
+    def to_dict(self, backend: str) -> dict[str, Any]:
+        """What ``backend`` knows."""
+        found: dict[str, Any] = {"products": self.products, "macs": self.macs,
+                                 "accumulators": self.accumulators}
+        if backend != "golden":
+            found |= {"launches": self.launches, "cycles": self.cycles, "engines": self.engines}
+        if backend == "rtl":
+            found |= {"rtl_cycles": self.rtl_cycles, "rtl_engines": self.rtl_engines,
+                      "mismatching_bits": self.wrong_bits,
+                      "mismatching_counters": self.wrong_counters}
+        return found
+
+
+class Launches:
+    """A context manager; leaving it waits for the RTL, unless by an exception.
+
+    Parameters
+    ----------
+    backend : golden; cycles, which adds the cycle model's counters; rtl, which runs every launch
+        on the RTL too
+    workers : RTL runs at a time; the machine's processors if left out
+    """
+
+    def __init__(self, machine: Machine, backend: str = "golden", memory: Memory = Memory(),
+                 say: Say = silent, workers: int | None = None) -> None:
+        if backend not in BACKENDS:
+            raise InputError(f"backend must be one of {', '.join(BACKENDS)}, not {backend!r}")
+        self.machine, self.backend, self.memory = machine, backend, memory
+        self.by_operator: dict[str, Totals] = {}
+        self.first_difference: str | None = None
+        self.seconds = 0.0  # of the RTL simulator, all runs added up
+        self._plans: dict[GemmSpec, Plan] = {}
+        self._splits: dict[tuple[Form, ...], list[int]] = {}
+        self._models: dict[Launch | tuple[Form, ...], CycleResult] = {}
+        self._layouts: dict[tuple[Form, ...], ChainLayout | Series] = {}
+        self._running: deque[tuple[str, tuple[Product, ...], Future[Simulated]]] = deque()
+        self._workers = workers or os.cpu_count() or 1
+        self._pool = ThreadPoolExecutor(self._workers) if backend == "rtl" else None
+        if backend == "rtl":
+            build(machine, say)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        try:
+            if kind is None:
+                self.finish()
+        finally:
+            if self._pool is not None:
+                self._pool.shutdown(cancel_futures=True)
+
+    @property
+    def totals(self) -> Totals:
+        """Of all operators."""
+        total = Totals()
+        for part in self.by_operator.values():
+            total.add(part)
+        return total
+
+    @property
+    def good(self) -> bool:
+        """No bit and no counter differs."""
+        total = self.totals
+        return not total.wrong_bits and not total.wrong_counters
+
+    def to_dict(self) -> dict[str, Any]:
+        """Totals, by operator too; on the RTL the first launch that differed, if any did."""
+        found = {"backend": self.backend, "totals": self.totals.to_dict(self.backend),
+                 "operators": {name: part.to_dict(self.backend)
+                               for name, part in self.by_operator.items()}}
+        return found | ({"first_difference": self.first_difference}
+                        if self.backend == "rtl" else {})
+
+    def launch(self, *products: Product) -> None:
+        """Count ``products``, which do not depend on one another, and run them if that is asked
+        for, in as few launches as the machine's buffers allow. Raises :class:`PlanError` for one
+        that does not fit the machine, and what an earlier RTL run raised."""
+        operators = " + ".join(dict.fromkeys(product.operator for product in products))
+        part = self.by_operator.setdefault(operators, Totals())
+        for product in products:
+            part.add(Totals(products=1, macs=product.spec.macs, accumulators=product.y.size))
+        if self.backend == "golden":
+            return
+        start = 0
+        for count in self._split(products):
+            self._launch(operators, products[start:start + count])
+            start += count
+
+    def finish(self) -> None:
+        """Wait for all RTL runs."""
+        while self._running:
+            self._collect()
+
+    def model(self, launch: Launch) -> CycleResult:
+        """What the cycle model says of a launch of a layer."""
+        if launch not in self._models:
+            self._models[launch] = launch_cycles(launch, self.memory)
+        return self._models[launch]
+
+    def _plan(self, product: Product) -> Plan:
+        """Of a product in one launch, with others or alone."""
+        spec = product.spec
+        if product.launches:
+            return chain_plan(product.launches[0].plan)
+        if spec not in self._plans:
+            try:
+                self._plans[spec] = plan_gemm(self.machine, spec)
+            except PlanError as error:
+                raise PlanError(f"layer {product.name}: {error}") from None
+        return self._plans[spec]
+
+    def _split(self, products: tuple[Product, ...]) -> list[int]:
+        """Products of each launch. Those that take fewer cycles apart, as buffers are shared out
+        evenly, are launched apart."""
+        key = tuple(product.form for product in products)
+        if key not in self._splits:
+            found: list[int] = []
+            for many, group in groupby(products, lambda product: len(product.launches) > 1):
+                alike = [*group]
+                counts = [1] * len(alike) if many else split_chain(
+                    [self._plan(product) for product in alike],
+                    [product.datatype for product in alike])
+                for count in counts:
+                    part = products[sum(found):sum(found) + count]
+                    apart = sum(self._cycles((product,)) for product in part)
+                    found += [1] * count if self._cycles(part) > apart else [count]
+            self._splits[key] = found
+        return self._splits[key]
+
+    def _cycles(self, products: tuple[Product, ...]) -> int:
+        return sum(model.counters["run"] for model in self._layout(products)[1])
+
+    def _launch(self, operators: str, products: tuple[Product, ...]) -> None:
+        where, models = self._layout(products)
+        for model in models:
+            self.by_operator[operators].add(Totals(
+                launches=1, cycles=model.counters["run"], engines=model.engines))
+        if self._pool is not None:
+            while len(self._running) > 2 * self._workers:
+                self._collect()
+            self._running.append((operators, products, self._pool.submit(
+                self._simulate, products, where, models)))
+
+    def _layout(self, products: tuple[Product, ...]) -> tuple[ChainLayout | Series, Models]:
+        """Of products in one launch, or of one product in launches of its own."""
+        key = tuple(product.form for product in products)
+        if key not in self._layouts:
+            while len(self._layouts) >= LAYOUTS_KEPT:
+                del self._layouts[next(iter(self._layouts))]
+            own = products[0].launches if len(products) == 1 else ()
+            self._layouts[key] = series(own) if own else chain_layout(
+                [self._plan(product) for product in products])
+        where = self._layouts[key]
+        if isinstance(where, Series):
+            return where, tuple(map(self.model, where.launches))
+        if key not in self._models:
+            self._models[key] = run_cycles(self.machine, where.program, self.memory)
+        return where, (self._models[key],)
+
+    def _collect(self) -> None:
+        """Wait for the earliest RTL run and add it up."""
+        operators, products, future = self._running.popleft()
+        found, rtl, models = future.result()
+        wrong = [int(np.bitwise_count(y ^ product.y).sum())
+                 for y, product in zip(found, products, strict=True)]
+        counters = (rtl.counters, *rtl.then)
+        differ = sum(one != model.counters for one, model in zip(counters, models, strict=True))
+        if self.first_difference is None and (any(wrong) or differ):
+            self.first_difference = next(
+                (product.name for product, bits in zip(products, wrong, strict=True) if bits),
+                products[0].name)
+        self.seconds += rtl.seconds
+        part = self.by_operator[operators]
+        part.add(Totals(wrong_bits=sum(wrong), wrong_counters=differ))
+        for one in counters:
+            part.add(Totals(rtl_cycles=one["run"], rtl_engines=by_engine(one)))
+
+    def _simulate(self, products: tuple[Product, ...], where: ChainLayout | Series, models: Models
+                  ) -> Simulated:
+        most = sum(2 * model.counters["total"] + 1000 for model in models)
+        try:
+            if isinstance(where, Series):
+                (product,) = products
+                y, rtl = run_series(where, product.packed(where.launches[0].plan), product.a,
+                                    self.memory, max_cycles=most)
+                return [y], rtl, models
+            packed = [product.packed(plan)
+                      for product, plan in zip(products, where.plans, strict=True)]
+            found, rtl = run_chain(where, packed, [product.a for product in products], self.memory,
+                                   max_cycles=most)
+        except (PlanError, SimulationError) as error:
+            raise type(error)(f"{_named(products)}: {error}") from None
+        return found, rtl, models

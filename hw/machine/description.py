@@ -1,0 +1,203 @@
+"""The machine description: the only source of sizes for hardware, models and compiler."""
+
+import dataclasses
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bitwright.hw.machine.derived_sizes import MULT_BITS, PSUM_LATENCY, Sizes
+
+__all__ = ["MULT_BITS", "PSUM_LATENCY", "ACT_BITS", "Machine", "MachineError"]
+
+ACT_BITS = (4, 8, 16)
+BUILD_ONLY = ("name", "fabric", "table", "lane_mult")  # fields that no program depends on
+
+
+class MachineError(ValueError):
+    """A machine description that cannot be built, or an unknown one. One line, for people."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine(Sizes):
+    """One accelerator. All sizes are positive integers; ``*_bits`` are widths in bits.
+
+    Parameters
+    ----------
+    name : label of the description; not part of the identity
+    rows, cols : processing elements: tokens by output channels
+    k_tile : activations one element holds: a power of two of lanes of 4 (of 3 for ``tl2`` tables)
+    act_bits : signed activation width, 4, 8 or 16
+    builders : lanes filled at once per row; divides ``k_tile / 4`` (``k_tile / 3`` for ``tl2``)
+    pe : kind of processing element: ``lut`` (tables), ``serial`` (power-of-two terms) or ``mac``
+    table : of ``lut`` elements: ``lutram`` (16-deep LUT RAM, two banks of 8 entries), ``mux``
+        (registers and multiplexers) or ``tl2`` (one bank of 14 entries for 3 ternary weights)
+    value_bits : of ``mac`` elements: signed width of a decoded weight
+    lane_mult : of ``mac`` elements: ``fabric`` or ``dsp`` multipliers
+    dequant : how a partial sum meets its group scale: ``dsp`` (one multiplier per element) or
+        ``serial`` (two bits of the scale per step; a channel then takes ``scale_steps`` slots)
+    scale_units : of ``serial`` dequantization: units that share the nine steps of a scale, 1, 2, 3,
+        5 or 9; a channel then takes at least 9, 5, 3, 2 or 1 slots
+    fabric : ``generic`` (plain HDL), ``ecp5`` or ``ice40``: how arithmetic is written; never
+        changes a bit or a cycle
+    memory_bits : width of the AXI4 memory port
+    weight_depth : weight buffer, in words of ``weight_word_bits`` bits
+    act_depth : activation buffer, in words of ``rows * builders * 4 * act_bits`` bits
+    scale_depth : scale buffer, in words of ``cols * 16`` bits
+    psum_depth : partial sums per element
+    out_depth : output buffer per row, in words of ``drain * 32`` bits
+    program_depth : instructions
+    queue_depth : instructions that wait at an engine; with 1 nothing is held twice: no job queue in
+        the execute engine, one bank of ``mux`` tables
+    outstanding : AXI bursts each DMA engine may have in flight
+    """
+
+    name: str = "custom"
+    rows: int = 2
+    cols: int = 2
+    k_tile: int = 16
+    act_bits: int = 8
+    builders: int = 2
+    pe: str = "lut"
+    table: str = "lutram"
+    value_bits: int = 6
+    lane_mult: str = "fabric"
+    dequant: str = "dsp"
+    scale_units: int = 1
+    fabric: str = "generic"
+    memory_bits: int = 32
+    weight_depth: int = 1024
+    act_depth: int = 1024
+    scale_depth: int = 512
+    psum_depth: int = 64
+    out_depth: int = 64
+    program_depth: int = 1024
+    queue_depth: int = 8
+    outstanding: int = 4
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.type is int and (isinstance(value, bool) or not isinstance(value, int)):
+                raise MachineError(f"machine field {field.name} must be an integer, not {value!r}")
+            if field.type is str and not isinstance(value, str):
+                raise MachineError(f"machine field {field.name} must be text, not {value!r}")
+        self._among("pe", ("lut", "serial", "mac"))
+        self._among("table", ("lutram", "mux", "tl2"))
+        self._among("lane_mult", ("fabric", "dsp"))
+        self._among("dequant", ("dsp", "serial"))
+        self._among("scale_units", (1, 2, 3, 5, 9))  # of the others one would stand idle
+        self._among("fabric", ("generic", "ecp5", "ice40"))
+        self._among("act_bits", ACT_BITS)
+        self._among("memory_bits", (16, 32, 64, 128, 256))
+        for name, low, high in (("rows", 1, 64), ("cols", 1, 64), ("k_tile", 3, 256),
+                                ("value_bits", 2, 9),
+                                ("builders", 1, 64), ("queue_depth", 1, 16),
+                                ("outstanding", 1, 16)):
+            self._within(name, low, high)
+        for name in ("weight_depth", "act_depth", "scale_depth", "psum_depth", "out_depth",
+                     "program_depth"):
+            self._within(name, 8, 32768)
+            self._power_of_two(name)
+        if self.k_tile % self.lane_acts:
+            raise MachineError(f"k_tile={self.k_tile} must be a multiple of {self.lane_acts}, the "
+                               "activations of one table")
+        self._power_of_two("tables")
+        self._power_of_two("rows")  # beats of an activation word are addressed by bits
+        if self.tables % self.builders:
+            raise MachineError(f"builders={self.builders} must divide the {self.tables} tables of "
+                               f"k_tile={self.k_tile}")
+        if self.weight_word_bits % self.memory_bits:
+            raise MachineError(f"memory_bits={self.memory_bits} must divide the weight word of "
+                               f"{self.weight_word_bits} bits; choose a narrower memory or other "
+                               "cols, k_tile")
+        for name, width in (("builders * 4 * act_bits", self.row_act_bits),
+                            ("cols * 16 (scales)", self.cols * 16),
+                            ("cols * 32 (outputs)", self.cols * 32)):
+            chunks, rest = divmod(width, self.memory_bits)
+            if rest or chunks & (chunks - 1):
+                raise MachineError(f"memory_bits={self.memory_bits} must divide {name} = {width} "
+                                   "a power-of-two times; choose a narrower memory or other "
+                                   "cols, k_tile, builders")
+        if self.cols % self.drain or self.drain & (self.drain - 1):
+            raise MachineError(f"cols={self.cols} must be a multiple of the {self.drain} columns "
+                               "drained per cycle")
+
+    def _among(self, name: str, known: tuple[Any, ...]) -> None:
+        value = getattr(self, name)
+        if value not in known:
+            raise MachineError(f"machine field {name} must be one of "
+                               f"{', '.join(map(str, known))}, not {value!r}")
+
+    def _within(self, name: str, low: int, high: int) -> None:
+        value = getattr(self, name)
+        if not low <= value <= high:
+            raise MachineError(f"machine field {name} must be within {low}…{high}, not {value!r}")
+
+    def _power_of_two(self, name: str) -> None:
+        value = getattr(self, name)
+        if value & (value - 1):
+            raise MachineError(f"{name} must be a power of two, not {value!r}")
+
+    # ---- forms ---------------------------------------------------------------------------
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict(), indent=2) + "\n"
+
+    def to_toml(self) -> str:
+        return "".join(f"{key} = {json.dumps(value)}\n" for key, value in self.to_dict().items())
+
+    def identity(self) -> int:
+        """32-bit hash of everything that a program depends on (not the name, not how arithmetic is
+        built)."""
+        fields = {k: v for k, v in self.to_dict().items() if k not in BUILD_ONLY} | {
+            "tl2": self.tl2}
+        text = json.dumps(fields, sort_keys=True)
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "little")
+
+    def with_pe(self, pe: str) -> "Machine":
+        """This machine with elements of another kind and weight words of the same width: where
+        codes of 4 bits are decoded, a word serves a quarter of the activations."""
+        wide = self.replace(pe="lut", k_tile=4 * self.k_tile) if self.decodes else self
+        if pe == "lut":
+            return wide
+        k_tile = max(4, wide.k_tile // 4)
+        return wide.replace(pe=pe, k_tile=k_tile, builders=min(wide.builders, k_tile // 4))
+
+    def replace(self, **changes: Any) -> "Machine":
+        self._known(changes)
+        return dataclasses.replace(self, **changes)
+
+    @classmethod
+    def _known(cls, values: Mapping[str, Any]) -> None:
+        names = [field.name for field in dataclasses.fields(cls)]
+        for key in values:
+            if key not in names:
+                raise MachineError(f"unknown machine field {key!r}; known: {', '.join(names)}")
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Machine":
+        cls._known(values)
+        return cls(**values)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Machine":
+        try:
+            values = json.loads(text)
+        except ValueError as error:
+            raise MachineError(f"machine description is not JSON: {error}") from None
+        if not isinstance(values, dict):
+            raise MachineError("machine description must be a JSON object")
+        return cls.from_dict(values)
+
+    @classmethod
+    def from_toml(cls, text: str) -> "Machine":
+        try:
+            return cls.from_dict(tomllib.loads(text))
+        except tomllib.TOMLDecodeError as error:
+            raise MachineError(f"machine description is not TOML: {error}") from None
+

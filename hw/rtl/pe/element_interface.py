@@ -1,0 +1,60 @@
+"""What elements have in common: the ports of those that hold activations in registers, and, of all,
+what lies behind a digit's sum."""
+
+from amaranth import *
+from amaranth.lib import data
+from amaranth.lib.wiring import In, Out
+
+from bitwright.hw.rtl.fabric.dsp_and_memory import PsumMemory
+
+__all__ = ["accumulator", "back_half", "stationary_ports"]
+
+
+def stationary_ports(config):
+    """Members of the signature of an element that takes activations over by ``swap_i``."""
+    channel = range(config.psum_depth)
+    return {
+        "slice_i":  In(config.slice_bits),
+        "slice_o":  Out(config.slice_bits),
+        "mult_i":   In(signed(config.mult_bits)),
+        "mult_o":   Out(signed(config.mult_bits)),
+        "w_step":   In(config.table_steps),
+        "w_data":   In(data.ArrayLayout(signed(config.act_bits), 4 * config.builders)),
+        "swap_i":   In(1),
+        "acc_en_i": In(1),
+        "last_i":   In(1),
+        "raddr_i":  In(channel),
+        "first_i":  In(1),
+        "emit_i":   In(1),
+        "we_i":     In(1),
+        "waddr_i":  In(channel),
+        "result_o": Out(signed(config.psum_bits)),
+    }
+
+
+def accumulator(m, element, acc, total):
+    """A cycle after ``acc_en_i`` of ``element``, ``acc`` takes ``total``, or 0 with ``last_i`` and
+    after a reset. Returns the signal of that 0, from a register near the multiplier, which takes
+    the sum of a digit then."""
+    acc_en, load = Signal(), Signal(init=1)
+    m.d.sync += [acc_en.eq(element.acc_en_i), load.eq(element.acc_en_i & element.last_i)]
+    with m.If(load):
+        m.d.sync += acc.eq(0)
+    with m.Elif(acc_en):
+        m.d.sync += acc.eq(total)
+    return load
+
+
+def back_half(m, element, multiplier, total, load, add):
+    """From a digit's sum, ``total`` where ``load`` is 1, through ``multiplier`` and the partial
+    sums to ``result_o``. ``add(psum, product, first)`` is the element's adder."""
+    m.submodules.multiplier = multiplier
+    m.submodules.psums = psums = PsumMemory(element._config)
+    result = Signal(signed(element._config.psum_bits), reset_less=True)
+    m.d.comb += [
+        multiplier.a.eq(total), multiplier.load.eq(load), multiplier.b.eq(element.mult_i),
+        psums.r_addr.eq(element.raddr_i), psums.w_en.eq(element.we_i),
+        psums.w_addr.eq(element.waddr_i), psums.w_data.eq(result), element.result_o.eq(result),
+    ]
+    with m.If(element.emit_i):
+        m.d.sync += result.eq(add(psums.r_data, multiplier.p, element.first_i))
