@@ -1,0 +1,68 @@
+"""A registry maps names to the known implementations of a protocol."""
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Generic, Protocol, TypeVar
+
+__all__ = ["Registry", "RegistryError"]
+
+
+class RegistryError(ValueError):
+    """An unknown or a doubled name. One line, for people."""
+
+
+class Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+T = TypeVar("T", bound=Named)
+
+
+class Registry(Mapping[str, T], Generic[T]):
+    """Implementations by name, in the order of registration.
+
+    ``what`` names the kind of thing in messages. Looking up an unknown name raises
+    :class:`RegistryError`, which lists the known names and the closest one.
+    """
+
+    def __init__(self, what: str, items: Iterable[T] = ()) -> None:
+        self.what = what
+        self._items: dict[str, T] = {}
+        for item in items:
+            self.register(item)
+
+    def register(self, item: T) -> T:
+        """Add ``item`` under its name and return it, so that a class can be decorated.
+
+        Raises :class:`RegistryError` if another item has the name.
+        """
+        if self._items.setdefault(item.name, item) is not item:
+            raise RegistryError(f"{self.what} {item.name!r} is registered twice: choose another "
+                                "name")
+        return item
+
+    def unregister(self, name: str) -> None:
+        """Remove an item. Raises :class:`RegistryError` if there is none."""
+        del self._items[self[name].name]
+
+    def __getitem__(self, name: str) -> T:
+        try:
+            return self._items[name]
+        except KeyError:
+            raise RegistryError(self.unknown(name)) from None
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._items
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def unknown(self, name: str) -> str:
+        """The message for a name that is not registered."""
+        close = difflib.get_close_matches(name, self._items, 1)
+        hint = f", did you mean {close[0]!r}?" if close else ";"
+        return f"unknown {self.what} {name!r}{hint} known: {', '.join(self._items)}"
