@@ -10,9 +10,10 @@ from typing import Any, NoReturn, Self
 import numpy as np
 
 from bitwright.models.command_line.printable import show
+from bitwright.models.errors import Error
 
 
-class CheckpointError(ValueError):
+class CheckpointError(Error, ValueError):
     """A checkpoint cannot be used; one line with the file, the value, the limit, the way out."""
 
 

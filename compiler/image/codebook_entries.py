@@ -8,6 +8,7 @@ from bitwright.models.datatypes.catalog import DATATYPES, MIXTURES
 from bitwright.models.datatypes.custom import MAGNITUDE_MAX
 from bitwright.models.datatypes.datatype import Datatype, codebook
 from bitwright.models.datatypes.mixture import Mixture
+from bitwright.models.errors import Error
 
 __all__ = ["KindError", "describe_kinds", "read_kinds"]
 
@@ -16,7 +17,7 @@ BITS_MAX = 4
 EXPONENT_MAX = 1100  # float64 ends before
 
 
-class KindError(ValueError):
+class KindError(Error, ValueError):
     """A codebook that describes no datatype. One line, for people."""
 
 

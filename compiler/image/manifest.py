@@ -16,6 +16,7 @@ from bitwright.hw.tiling.tile_plan import Plan
 from bitwright.models.command_line.printable import show
 from bitwright.models.datatypes.datatype import Datatype
 from bitwright.models.datatypes.mixture import Mixture
+from bitwright.models.errors import Error
 from bitwright.sim.cycle_model.memory_timing import Memory
 
 __all__ = ["AGAIN", "FORMAT", "VERSION", "ImageError", "description", "difference", "read_layer",
@@ -26,7 +27,7 @@ MAX_TOKENS = 1 << 20
 AGAIN = "map the model again"
 
 
-class ImageError(ValueError):
+class ImageError(Error, ValueError):
     """A folder that holds no usable image. One line, for people."""
 
 

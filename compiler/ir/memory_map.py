@@ -21,6 +21,7 @@ from bitwright.hw.codegen.gemm_program import ANYWHERE, Regions, program_bytes
 from bitwright.hw.codegen.launch_programs import Launch, follows, launch_program
 from bitwright.hw.isa.instruction_table import INSTRUCTION_BYTES, ProgramError
 from bitwright.hw.tiling.tile_plan import Plan, align
+from bitwright.models.errors import Error
 
 __all__ = ["ADDRESS_LIMIT", "AGAIN", "Code", "DECODE", "MapError", "MemoryMap", "PREFILL", "Place",
            "Wanted", "allocate", "launches_of"]
@@ -29,7 +30,7 @@ ADDRESS_LIMIT = 1 << 32
 PREFILL, DECODE, AGAIN = "prefill", "decode", "_again"  # names of programs
 
 
-class MapError(ValueError):
+class MapError(Error, ValueError):
     """A model that cannot be mapped as asked. One line, for people."""
 
 

@@ -19,13 +19,14 @@ from bitwright.hw.tiling.gemm_spec import GemmSpec
 from bitwright.hw.tiling.tile_plan import Plan
 from bitwright.models.datatypes.datatype import Datatype
 from bitwright.models.datatypes.mixture import Mixture
+from bitwright.models.errors import Error
 from bitwright.models.quantization.schemes import Scheme
 from bitwright.sim.cycle_model.memory_timing import Memory
 
 __all__ = ["AttentionOp", "HostOp", "LinearOp", "Model", "Options", "Program", "VerifyError"]
 
 
-class VerifyError(RuntimeError):
+class VerifyError(Error, RuntimeError):
     """A pass left a program that contradicts itself: a fault of the compiler, not of its input."""
 
 

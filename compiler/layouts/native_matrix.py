@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitwright.models.datatypes.datatype import Datatype
+from bitwright.models.errors import Error
 from bitwright.models.inference.golden import ACCUMULATOR_MAX, accumulator_bound
 from bitwright.models.quantization.groups import Underflow, check_underflow, offset_form
 from bitwright.models.quantization.mx import floor_log2
@@ -25,7 +26,7 @@ _SIGNIFICAND = MANTISSA_BITS - 1  # bits of a scale's mantissa
 _ACCUMULATOR_TRIES = 3  # rounding may add to the first estimate
 
 
-class LayoutError(ValueError):
+class LayoutError(Error, ValueError):
     """A stored matrix that the machine's form cannot hold. One line, for people."""
 
 

@@ -26,6 +26,7 @@ from bitwright.hw.packing.weight_image import (
     unpack_outputs,
 )
 from bitwright.hw.tiling.gemm_spec import PlanError
+from bitwright.models.errors import Error
 from bitwright.models.inference.golden import mpgemm
 from bitwright.models.quantization.quantized_matrix import QuantizedMatrix
 from bitwright.models.quantization.rounding import quantize_activations
@@ -41,7 +42,7 @@ __all__ = ["BACKENDS", "InputError", "Result", "activations", "bias", "execute",
 BACKENDS = ("golden", "cycles", "rtl")
 
 
-class InputError(ValueError):
+class InputError(Error, ValueError):
     """Activations that do not belong to the layer. One line, for people."""
 
 

@@ -19,12 +19,14 @@ import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import coo_array
 
+from bitwright.models.errors import Error
+
 __all__ = ["Grid", "Model", "Scheduled", "SolverError", "schedule"]
 
 Operation = tuple[int, int, int]  # block of tokens, output tile, chunk of K
 
 
-class SolverError(RuntimeError):
+class SolverError(Error, RuntimeError):
     """The integer program has no solution, or none was found in time. One line, for people."""
 
 

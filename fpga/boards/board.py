@@ -22,13 +22,14 @@ from bitwright.fpga.link.endpoint import LinkConfig
 from bitwright.hw.machine.chip_resources import CHIPS, Chip
 from bitwright.hw.machine.description import Machine
 from bitwright.hw.machine.presets import machine as machine_of
+from bitwright.models.errors import Error
 
 RAM_BYTES = 2048        # of an ECP5's block RAM, in bytes that are written alone
 
 __all__ = ["BOARDS", "Board", "BoardError", "board"]
 
 
-class BoardError(ValueError):
+class BoardError(Error, ValueError):
     """An unknown board, or a machine that it cannot hold. One line, for people."""
 
 

@@ -21,6 +21,7 @@ from bitwright.hw.machine.presets import PRESETS
 from bitwright.hw.packing.weight_image import by_column, gemm_spec, unpack_outputs
 from bitwright.hw.rtl.core.control_registers import COUNTER_NAMES, COUNTERS, Registers, Status
 from bitwright.hw.tiling.gemm_spec import PlanError
+from bitwright.models.errors import Error
 from bitwright.models.inference.golden import mpgemm
 from bitwright.sim.cycle_model.memory_timing import Memory
 from bitwright.sim.cycle_model.model import run_cycles
@@ -34,7 +35,7 @@ POLL_SECONDS = 0.002
 SLACK = 1_000_000       # cycles beyond several times the model's before a machine counts as stuck
 
 
-class HostError(RuntimeError):
+class HostError(Error, RuntimeError):
     """The layer cannot run on this board, or the machine stopped. One line, for people."""
 
 

@@ -19,6 +19,7 @@ from bitwright.fpga.link.frames import (
     Request,
     Status,
 )
+from bitwright.models.errors import Error
 
 __all__ = ["Board", "LinkError", "Port", "Progress"]
 
@@ -26,7 +27,7 @@ WINDOW = 8           # requests under way
 Progress = Callable[[int, int], None]
 
 
-class LinkError(RuntimeError):
+class LinkError(Error, RuntimeError):
     """The board cannot be reached, or refuses. One line, for people."""
 
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from amaranth import *
 from amaranth.lib import wiring
 
+from bitwright.models.errors import Error
+
 __all__ = ["Ecp5Clock", "Ecp5Pll", "Ice40Clock", "Ice40Pll", "PllError", "ecp5_pll", "ice40_pll"]
 
 ECP5_VCO = (400.0, 800.0)       # MHz
@@ -14,7 +16,7 @@ ICE40_PHASE_DETECTOR = (10.0, 133.0)
 TOLERANCE = 1e-6
 
 
-class PllError(ValueError):
+class PllError(Error, ValueError):
     """A frequency that no setting gives. One line, for people."""
 
 

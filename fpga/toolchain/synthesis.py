@@ -14,6 +14,7 @@ from pathlib import Path
 
 from bitwright.models.assets.cache import cache_dir
 from bitwright.models.command_line.options_and_files import write_text
+from bitwright.models.errors import Error
 
 __all__ = ["CELLS", "DEVICES", "LUT4S", "Device", "ToolError", "Usage", "find_tool",
            "measure_verilog", "run_tool"]
@@ -27,7 +28,7 @@ CELLS = {"LUT4": "lut", "SB_LUT4": "lut", "CCU2C": "carry", "SB_CARRY": "carry",
 LUT4S = {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6}   # that a cell takes on ECP5
 
 
-class ToolError(RuntimeError):
+class ToolError(Error, RuntimeError):
     """A tool is missing or failed. One line, for people."""
 
 

@@ -10,6 +10,8 @@ start at zero and change by ``add`` only; addresses of on-chip buffers wrap at t
 
 from dataclasses import dataclass, field
 
+from bitwright.models.errors import Error
+
 INSTRUCTION_BITS = 256
 INSTRUCTION_BYTES = INSTRUCTION_BITS // 8
 OPCODE_BITS = 4
@@ -20,7 +22,7 @@ LOOP_DEPTH = 4
 DIGITS = 4              # of a weight, at most
 
 
-class ProgramError(ValueError):
+class ProgramError(Error, ValueError):
     """A program that does not decode or does not fit. One line, for people."""
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bitwright.hw.machine.derived_sizes import MULT_BITS, PSUM_LATENCY, Sizes
+from bitwright.models.errors import Error
 
 __all__ = ["MULT_BITS", "PSUM_LATENCY", "ACT_BITS", "Machine", "MachineError"]
 
@@ -16,7 +17,7 @@ ACT_BITS = (4, 8, 16)
 BUILD_ONLY = ("name", "fabric", "table", "lane_mult")  # fields that no program depends on
 
 
-class MachineError(ValueError):
+class MachineError(Error, ValueError):
     """A machine description that cannot be built, or an unknown one. One line, for people."""
 
 

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bitwright.models.errors import Error
+
 __all__ = ["MAX_SLOTS", "MAX_VALUE", "TERMS", "TermError", "digit_terms", "fewest_slots",
            "relative_signs", "slot_constant", "term_code"]
 
@@ -21,7 +23,7 @@ MAX_SLOTS = 3    # slots of one digit
 MAX_VALUE = 40   # 4 * 8 + 8: ``Machine.acc_bits`` is derived from it
 
 
-class TermError(ValueError):
+class TermError(Error, ValueError):
     """A digit that its slots cannot express. One line, for people."""
 
 

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from bitwright.hw.isa.instruction_table import DIGITS
+from bitwright.models.errors import Error
 
 
-class PlanError(ValueError):
+class PlanError(Error, ValueError):
     """A GEMM that does not fit the machine. One line, for people."""
 
 

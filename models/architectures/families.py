@@ -12,6 +12,7 @@ from typing import Any
 from bitwright.models.architectures import tensor_names as names
 from bitwright.models.architectures.tensor_name_map import changed
 from bitwright.models.architectures.transformer import Names, Transformer
+from bitwright.models.errors import Error
 
 __all__ = ["EXAMPLES", "FAMILIES", "ConfigError", "read_config", "shown", "transformer"]
 
@@ -22,7 +23,7 @@ MOST = 1 << 24       # of any size
 MOST_LAYERS = 1024   # of layers and experts
 
 
-class ConfigError(ValueError):
+class ConfigError(Error, ValueError):
     """A configuration that describes no known model. One line, for people."""
 
 

@@ -31,13 +31,14 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 
 from bitwright.models.assets.cache import cache_dir
+from bitwright.models.errors import Error
 
 TABLE = Path(__file__).with_name("models.toml")
 _CHUNK = 1 << 20
 _STAMP = "complete.json"
 
 
-class FetchError(RuntimeError):
+class FetchError(Error, RuntimeError):
     """A model could not be had; the message is one line and says what to do."""
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from bitwright.models.assets.tokenizer import BytePairTokenizer
 from bitwright.models.command_line.printable import show
+from bitwright.models.errors import Error
 from bitwright.models.inference.reference_llama import LlamaConfig
 
 __all__ = ["GgufError", "GgufModel"]
@@ -17,7 +18,7 @@ __all__ = ["GgufError", "GgufModel"]
 _CONTROL = 3  # token type
 
 
-class GgufError(ValueError):
+class GgufError(Error, ValueError):
     """A file that is no GGUF model, or not one of a known kind. One line, for people."""
 
 

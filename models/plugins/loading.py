@@ -11,12 +11,14 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+from bitwright.models.errors import Error
+
 __all__ = ["GROUP", "PluginError", "load_installed", "load_plugin"]
 
 GROUP = "bitwright"  # the entry-point group of installed plug-ins
 
 
-class PluginError(RuntimeError):
+class PluginError(Error, RuntimeError):
     """A plug-in could not be loaded. One line, for people."""
 
 

@@ -4,10 +4,12 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Generic, Protocol, TypeVar
 
+from bitwright.models.errors import Error
+
 __all__ = ["Registry", "RegistryError"]
 
 
-class RegistryError(ValueError):
+class RegistryError(Error, ValueError):
     """An unknown or a doubled name. One line, for people."""
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bitwright.models.datatypes.datatype import Datatype
+from bitwright.models.errors import Error
 from bitwright.models.quantization.quantized_matrix import (
     MANTISSA_BITS,
     MANTISSA_MAX,
@@ -19,7 +20,7 @@ from bitwright.models.quantization.rounding import finite, pad_groups, round_hal
 Underflow = Literal["error", "flush"]
 
 
-class ScaleUnderflow(ValueError):
+class ScaleUnderflow(Error, ValueError):
     """A group's scale is too small for its form: the first of ``count``, and ``why``."""
 
     def __init__(self, channel: int, group: int, count: int, why: str):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from bitwright.hw.isa.instruction_table import OPS, Queue, Target
 from bitwright.hw.isa.program_tree import Instr, Loop, Node, flatten
 from bitwright.hw.rtl.core.dispatcher import DISPATCH_CYCLES, dispatch_cycles
+from bitwright.models.errors import Error
 from bitwright.sim.cycle_model.engine import Engine, Order, Tokens
 
 __all__ = ["Adds", "Credit", "CycleModelError", "Decoder", "Dispatch", "Repeat", "Step"]
@@ -13,7 +14,7 @@ __all__ = ["Adds", "Credit", "CycleModelError", "Decoder", "Dispatch", "Repeat",
 SHORT_LOOP = 32  # iterations below which an innermost loop is not searched for repetition
 
 
-class CycleModelError(RuntimeError):
+class CycleModelError(Error, RuntimeError):
     """A program that never ends, or one the model cannot follow. One line, for people."""
 
 

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from bitwright.models.errors import Error
 from bitwright.sim.formal.proof import Proof
 
 __all__ = ["FormalError", "Outcome", "prove", "prove_all"]
@@ -20,7 +21,7 @@ TIMEOUT = 600  # seconds for one proof
 TRACES = ("trace.vcd", "trace_induct.vcd")
 
 
-class FormalError(RuntimeError):
+class FormalError(Error, RuntimeError):
     """The tools did not run, or gave no verdict. One line, for people."""
 
 

@@ -14,6 +14,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from bitwright.models.architectures.transformer import Transformer
+from bitwright.models.errors import Error
 
 __all__ = ["PUBLISHED", "Estimate", "Operator", "PublishedError", "PublishedMachine",
            "estimate_model", "weight_bits"]
@@ -24,7 +25,7 @@ ACT_BITS = 16
 MOST_BITS = 16              # of a weight
 
 
-class PublishedError(ValueError):
+class PublishedError(Error, ValueError):
     """A model or weight width that the published model does not cover. One line, for people."""
 
 

@@ -25,6 +25,7 @@ from bitwright.hw.machine.description import Machine
 from bitwright.hw.rtl.core.control_registers import COUNTER_NAMES, Status, by_engine
 from bitwright.hw.rtl.core.core import core_verilog
 from bitwright.models.assets.cache import cache_dir
+from bitwright.models.errors import Error
 from bitwright.sim.cycle_model.memory_timing import Memory
 
 __all__ = ["Memory", "RunResult", "SimulationError", "build", "compile_core", "compile_harness",
@@ -39,7 +40,7 @@ def silent(text: str) -> None:
     """Progress that nobody reads."""
 
 
-class SimulationError(RuntimeError):
+class SimulationError(Error, RuntimeError):
     """The simulation could not be built or did not end well. One line, for people."""
 
 
