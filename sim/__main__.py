@@ -30,7 +30,8 @@ from bitwright.sim.performance.gemm_estimate import estimate_gemm
 from bitwright.sim.verification.chain_fuzz import ChainComparison, compare_chain, random_chain
 from bitwright.sim.verification.conformance import check as check_matrix
 from bitwright.sim.verification.gemm_fuzz import MACHINES, Case, Comparison, compare, random_case
-from bitwright.sim.verilator.simulator import SimulationError, build
+from bitwright.sim.verilator.simulator import build
+from bitwright.sim.verilator.verilator_build import SimulationError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
                   help="Verify a GEMM on RTL, estimate cycles, run regressions and benchmarks.")

@@ -36,7 +36,8 @@ from bitwright.sim.cycle_model.memory_timing import Memory
 from bitwright.sim.cycle_model.model import CycleResult, run_cycles
 from bitwright.sim.verilator.chain_run import ChainLayout, chain_layout, run_chain
 from bitwright.sim.verilator.series_run import Series, launch_cycles, run_series, series
-from bitwright.sim.verilator.simulator import RunResult, Say, SimulationError, build, silent
+from bitwright.sim.verilator.simulator import RunResult, build
+from bitwright.sim.verilator.verilator_build import Say, SimulationError, silent
 
 __all__ = ["Launches", "Product", "Totals"]
 

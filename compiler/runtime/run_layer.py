@@ -34,7 +34,8 @@ from bitwright.sim.cycle_model.memory_timing import Memory
 from bitwright.sim.cycle_model.model import CycleResult, run_cycles
 from bitwright.sim.performance.gemm_estimate import plan_cycles
 from bitwright.sim.verilator.gemm_run import simulate_gemm
-from bitwright.sim.verilator.simulator import RunResult, SimulationError, memory_image, run
+from bitwright.sim.verilator.simulator import RunResult, build, memory_image, run
+from bitwright.sim.verilator.verilator_build import SimulationError
 
 __all__ = ["BACKENDS", "InputError", "Result", "activations", "bias", "execute", "matrix",
            "random_activations", "stored_weights"]
@@ -165,8 +166,9 @@ def _rtl(image: Image, op: LinearOp, a: NDArray[np.integer], say: Callable[[str]
         (0, (image.folder / PROGRAM_FILE).read_bytes()),
         (where.weights, (image.folder / WEIGHTS_FILE).read_bytes()),
         (place.acts, pack_activations(plan, a))))
-    result = run(image.machine, memory, program=place.program, length=place.instructions,
-                 dump=(place.outputs, plan.out_bytes), memory=image.options.memory, say=say)
+    result = run(image.machine, memory, [(place.program, place.instructions)],
+                 dump=(place.outputs, plan.out_bytes), memory=image.options.memory,
+                 simulator=build(image.machine, say))
     if result.error:
         raise SimulationError(f"the machine stopped in layer {op.name}: {result.error}")
     correction = _array(image, place.correction, "<i8", op.n)

@@ -18,7 +18,7 @@ from bitwright.models.assets.fetch import cached_file
 from bitwright.models.inference.network import Network
 from bitwright.models.inference.reference_bert import sentence_embedding
 from bitwright.models.nonlinear.floating_point import FLOAT, Functions
-from bitwright.sim.verilator.simulator import Say, silent
+from bitwright.sim.verilator.verilator_build import Say, silent
 
 __all__ = ["TextRun", "cosine", "run_text"]
 

@@ -23,7 +23,7 @@ from bitwright.fpga.toolchain.synthesis import ToolError
 from bitwright.hw.machine.description import Machine
 from bitwright.hw.rtl.core.core import CONTROL, MEMORY, Core
 from bitwright.hw.rtl.primitives.axi_ports import AXI4_LITE_PORTS, AXI4_PORTS
-from bitwright.sim.verilator.simulator import Say, silent
+from bitwright.sim.verilator.verilator_build import Say, silent
 
 __all__ = ["ADDRESS_BITS", "PinnedCore", "bitstream_cells", "bitstream_netlist", "read_back",
            "wrapper"]

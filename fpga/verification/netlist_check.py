@@ -26,7 +26,8 @@ from bitwright.models.assets.cache import cache_dir
 from bitwright.models.command_line.options_and_files import write_text
 from bitwright.sim.verification.gemm_fuzz import compare, random_gemm
 from bitwright.sim.verification.random_operands import supported
-from bitwright.sim.verilator.simulator import Say, SimulationError, compile_core, silent
+from bitwright.sim.verilator.simulator import compile_core
+from bitwright.sim.verilator.verilator_build import Say, SimulationError, VerilatorOptions, silent
 
 __all__ = ["NetlistResult", "cell_counts", "check_bitstream", "check_netlist", "family_of",
            "run_programs", "synthesize"]
@@ -110,8 +111,9 @@ def run_programs(machine: Machine, family: str, netlist: str, *, programs: int, 
 def _run(machine: Machine, family: str, netlist: str, cells: dict[str, int], programs: int,
          seed: int, say: Say) -> NetlistResult:
     simulator = compile_core(netlist, f"the {family} netlist of {machine.name}", say,
-                             library=cell_models(family), optimize=OPTIMIZE,
-                             arguments=("-DNO_INCLUDES", "-DUNDEFINED_COLLISIONS"))
+                             options=VerilatorOptions(
+                                 library=cell_models(family), optimize=OPTIMIZE,
+                                 arguments=("-DNO_INCLUDES", "-DUNDEFINED_COLLISIONS")))
     say(f"running {programs} programs")
     cycles, failures = 0, []
     for case, found in _runs(machine, simulator, programs, seed):

@@ -11,7 +11,13 @@ from amaranth.back import verilog
 import bitwright.fpga.verification.board_models
 from bitwright.fpga.soc.sdram_controller import SdramController
 from bitwright.fpga.soc.sdram_timing import ULX3S, SdramTiming
-from bitwright.sim.verilator.simulator import Say, SimulationError, compile_harness, silent
+from bitwright.sim.verilator.verilator_build import (
+    Say,
+    SimulationError,
+    VerilatorOptions,
+    compile_harness,
+    silent,
+)
 
 __all__ = ["bench", "simulate"]
 
@@ -37,8 +43,9 @@ def simulate(kind: str, *, clock_mhz: float, seed: int = 1, cycles: int = 200_00
     text = verilog.convert(
         SdramController(clock_mhz=clock_mhz, timing=timing, read_delay=delay), name="sdram",
         emit_src=False)
-    program = compile_harness(text, FOLDER / "sdram.cpp", top="sdram", headers=HEADERS, say=say,
-                              name="the SDRAM controller", defines={"REGISTERS": registers})
+    program = compile_harness(text, FOLDER / "sdram.cpp", top="sdram",
+                              name="the SDRAM controller", say=say, options=VerilatorOptions(
+                                  headers=HEADERS, defines={"REGISTERS": registers}))
     arguments = [kind, *map(str, (seed, cycles, round(1e6 / clock_mhz), burst)),
                  *(f"{name}={value}" for name, value in (rules or {}).items())]
     try:

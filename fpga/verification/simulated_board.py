@@ -17,7 +17,13 @@ import bitwright.fpga.verification.board_models
 from bitwright.fpga.boards.board import Board
 from bitwright.fpga.toolchain.bitstream_build import elaborate
 from bitwright.hw.machine.description import Machine
-from bitwright.sim.verilator.simulator import Say, SimulationError, compile_harness, silent
+from bitwright.sim.verilator.verilator_build import (
+    Say,
+    SimulationError,
+    VerilatorOptions,
+    compile_harness,
+    silent,
+)
 
 __all__ = ["DIVISOR", "SimulatedBoard", "board_verilog", "build_board"]
 
@@ -41,11 +47,12 @@ def build_board(board: Board, machine: Machine, divisor: int = DIVISOR, say: Say
     """The simulator of ``board``: compiled on first use, then from the cache. Raises
     :class:`bitwright.fpga.boards.board.BoardError` for a machine that the board cannot hold."""
     return compile_harness(
-        board_verilog(board, machine, divisor), HARNESS, top="board", headers=HEADERS,
-        library=(FOLDER / f"{board.name.split('-')[0]}.v", CELLS / f"pins_{board.family}.v"),
-        defines={"SDRAM": int(board.sdram_phase is not None)},
-        arguments=("--pins-inout-enables",), name=f"board {board.name}, machine {machine.name}",
-        say=say)
+        board_verilog(board, machine, divisor), HARNESS, top="board",
+        name=f"board {board.name}, machine {machine.name}", say=say, options=VerilatorOptions(
+            headers=HEADERS,
+            library=(FOLDER / f"{board.name.split('-')[0]}.v", CELLS / f"pins_{board.family}.v"),
+            defines={"SDRAM": int(board.sdram_phase is not None)},
+            arguments=("--pins-inout-enables",)))
 
 
 class SimulatedBoard:

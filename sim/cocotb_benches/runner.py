@@ -19,7 +19,7 @@ from cocotb_tools.runner import Verilator
 
 from bitwright.hw.machine.description import Machine
 from bitwright.hw.rtl.core.core import core_verilog
-from bitwright.sim.verilator.simulator import SimulationError, verilator_environment
+from bitwright.sim.verilator.verilator_build import SimulationError, verilator_environment
 
 __all__ = ["BenchResult", "MACHINE_VARIABLE", "run_bench"]
 

@@ -18,7 +18,8 @@ from bitwright.sim.verification.random_operands import (
     supported,
 )
 from bitwright.sim.verilator.gemm_run import simulate_gemm
-from bitwright.sim.verilator.simulator import RunResult, Say, silent
+from bitwright.sim.verilator.simulator import RunResult
+from bitwright.sim.verilator.verilator_build import Say, silent
 
 __all__ = ["Case", "Comparison", "MACHINES", "compare", "random_case", "random_gemm"]
 

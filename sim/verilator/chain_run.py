@@ -14,14 +14,8 @@ from bitwright.hw.isa.program_tree import Node
 from bitwright.hw.packing.weight_image import PackedWeights, pack_activations, unpack_outputs
 from bitwright.hw.tiling.tile_plan import Plan
 from bitwright.sim.cycle_model.memory_timing import Memory
-from bitwright.sim.verilator.simulator import (
-    RunResult,
-    Say,
-    SimulationError,
-    memory_image,
-    run,
-    silent,
-)
+from bitwright.sim.verilator.simulator import RunResult, build, memory_image, run
+from bitwright.sim.verilator.verilator_build import Say, SimulationError, silent
 
 __all__ = ["ChainLayout", "chain_layout", "run_chain"]
 
@@ -58,10 +52,11 @@ def run_chain(where: ChainLayout, packed: Sequence[PackedWeights],
                                          strict=True):
         pieces += [(regions.weights, weights.weights), (regions.scales, weights.scales),
                    (regions.acts, pack_activations(plan, a))]
-    result = run(where.plans[0].machine, memory_image(where.size, pieces), program=0,
-                 length=len(where.code) // INSTRUCTION_BYTES,
-                 dump=(where.outputs, where.size - where.outputs), memory=memory, say=say,
-                 max_cycles=max_cycles, simulator=simulator)
+    result = run(where.plans[0].machine, memory_image(where.size, pieces), 
+                 [(0, len(where.code) // INSTRUCTION_BYTES)],
+                 dump=(where.outputs, where.size - where.outputs), memory=memory,
+                 max_cycles=max_cycles,
+                 simulator=simulator or build(where.plans[0].machine, say))
     if result.error:
         raise SimulationError(f"the machine stopped: {result.error}")
     found = []

@@ -22,14 +22,8 @@ from bitwright.hw.tiling.tile_plan import Plan
 from bitwright.models.quantization.quantized_matrix import QuantizedMatrix
 from bitwright.sim.cycle_model.memory_timing import Memory
 from bitwright.sim.cycle_model.model import CycleResult, run_cycles
-from bitwright.sim.verilator.simulator import (
-    RunResult,
-    Say,
-    SimulationError,
-    memory_image,
-    run,
-    silent,
-)
+from bitwright.sim.verilator.simulator import RunResult, build, memory_image, run
+from bitwright.sim.verilator.verilator_build import Say, SimulationError, silent
 
 __all__ = ["Layout", "Simulated", "layout", "run_gemm", "simulate_gemm"]
 
@@ -66,9 +60,9 @@ def run_gemm(where: Layout, packed: PackedWeights, a: NDArray[np.integer],
     image = memory_image(where.size, (
         (0, where.code), (regions.weights, packed.weights), (regions.scales, packed.scales),
         (regions.acts, pack_activations(plan, a))))
-    result = run(plan.machine, image, program=0, length=len(where.code) // INSTRUCTION_BYTES,
-                 dump=(regions.outputs, plan.out_bytes), memory=memory, say=say,
-                 max_cycles=max_cycles, simulator=simulator)
+    result = run(plan.machine, image, [(0, len(where.code) // INSTRUCTION_BYTES)],
+                 dump=(regions.outputs, plan.out_bytes), memory=memory, max_cycles=max_cycles,
+                 simulator=simulator or build(plan.machine, say))
     if result.error:
         raise SimulationError(f"the machine stopped: {result.error}")
     return unpack_outputs(plan, result.dump, packed.correction), result

@@ -14,7 +14,8 @@ from bitwright.hw.packing.weight_image import PackedWeights, pack_activations, u
 from bitwright.hw.tiling.tile_plan import align
 from bitwright.sim.cycle_model.memory_timing import Memory
 from bitwright.sim.cycle_model.model import CycleResult, run_cycles
-from bitwright.sim.verilator.simulator import RunResult, SimulationError, memory_image, run
+from bitwright.sim.verilator.simulator import RunResult, memory_image, run
+from bitwright.sim.verilator.verilator_build import SimulationError
 
 __all__ = ["Series", "launch_cycles", "run_series", "series"]
 
@@ -75,8 +76,7 @@ def run_series(where: Series, packed: PackedWeights, a: NDArray[np.integer],
     starts = [(program, len(code) // INSTRUCTION_BYTES)
               for program, code in zip(where.programs, where.codes, strict=True)]
     begin, end = where.regions[0].outputs, where.programs[0]
-    result = run(where.launches[0].plan.machine, memory_image(where.size, parts),
-                 program=starts[0][0], length=starts[0][1], then=starts[1:],
+    result = run(where.launches[0].plan.machine, memory_image(where.size, parts), starts,
                  dump=(begin, end - begin), memory=memory, max_cycles=max_cycles)
     if result.error:
         raise SimulationError(f"the machine stopped: {result.error}")

@@ -12,7 +12,7 @@ from bitwright.hw.packing.weight_image import gemm_spec, pack_weights
 from bitwright.hw.tiling.gemm_spec import PlanError
 from bitwright.models.inference.golden import PreparedMatrix, mpgemm
 from bitwright.models.quantization.schemes import quantize
-from bitwright.sim.verilator.simulator import SimulationError
+from bitwright.sim.verilator.verilator_build import SimulationError
 
 TINY = PRESETS["tiny"]
 

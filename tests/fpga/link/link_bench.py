@@ -22,7 +22,7 @@ from bitwright.fpga.link.arbiter import MemoryArbiter
 from bitwright.fpga.link.endpoint import LinkConfig, LinkEndpoint
 from bitwright.hw.rtl.primitives.axi_ports import AXI4_LITE_PORTS, AXI4_PORTS
 from bitwright.models.assets.cache import cache_dir
-from bitwright.sim.verilator.simulator import verilator_environment
+from bitwright.sim.verilator.verilator_build import verilator_environment
 
 DIVISOR = 4
 MEMORY = 1 << 16

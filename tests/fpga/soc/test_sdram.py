@@ -12,7 +12,7 @@ from bitwright.fpga.toolchain.out_of_context import Surrounded, unit_verilog
 from bitwright.fpga.toolchain.synthesis import DEVICES, measure_verilog
 from bitwright.fpga.verification import sdram_traffic as sdram_bench
 from bitwright.fpga.verification.sdram_traffic import bench, simulate
-from bitwright.sim.verilator.simulator import SimulationError
+from bitwright.sim.verilator.verilator_build import SimulationError
 
 FAST = {"clock_mhz": 125, "registers": 2}
 

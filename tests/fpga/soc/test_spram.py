@@ -13,7 +13,7 @@ from amaranth.sim import Simulator
 
 import bitwright.fpga.verification.board_models
 from bitwright.fpga.soc.on_chip_memory import OnChipMemory, check_size
-from bitwright.sim.verilator.simulator import compile_harness
+from bitwright.sim.verilator.verilator_build import VerilatorOptions, compile_harness
 
 FOLDER = Path(bitwright.fpga.verification.board_models.__file__).parent
 PERIOD = 1e-6
@@ -151,7 +151,8 @@ def test_spram_blocks_under_random_traffic(blocks):
     text = verilog.convert(OnChipMemory(size, "ice40"), name="spram", emit_src=False)
     assert len(re.findall(r"^ +SB_SPRAM256KA ", text, re.MULTILINE)) == blocks
     program = compile_harness(text + cell_model(), FOLDER / "spram.cpp", top="spram",
-                              name="the SPRAM", headers=[FOLDER / "axi_traffic.h"])
+                              name="the SPRAM", options=VerilatorOptions(
+                                  headers=[FOLDER / "axi_traffic.h"]))
     print(f"seed {seed}")
     done = subprocess.run([str(program), str(seed), "400000", str(size)], capture_output=True,
                           text=True, timeout=60)

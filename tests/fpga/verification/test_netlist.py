@@ -20,7 +20,7 @@ from bitwright.fpga.verification.netlist_check import (
 )
 from bitwright.hw.machine.description import Machine
 from bitwright.hw.machine.presets import PRESETS
-from bitwright.sim.verilator.simulator import verilator_environment
+from bitwright.sim.verilator.verilator_build import verilator_environment
 from tests.hw.rtl.pe.test_pe_ecp5 import MAIN
 
 SMALL = Machine(name="small", rows=1, cols=2, k_tile=8, builders=1, memory_bits=16,

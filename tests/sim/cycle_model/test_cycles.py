@@ -52,7 +52,7 @@ def rtl_counters(program, memory=NEAR, size=1 << 22):
     code = assemble((*program, HALT))
     image = np.zeros(size, dtype=np.uint8)
     image[:len(code)] = np.frombuffer(code, dtype=np.uint8)
-    result = run(TINY, image, program=0, length=len(code) // INSTRUCTION_BYTES, dump=(0, 4),
+    result = run(TINY, image, [(0, len(code) // INSTRUCTION_BYTES)], dump=(0, 4),
                  memory=memory, max_cycles=5_000_000)
     assert result.error is None
     return result.counters

@@ -116,7 +116,7 @@ def test_a_launch_after_another_loads_no_weights(name, m):
                           (other.acts, pack_activations(plan, again))):
         image[address:address + len(data)] = np.frombuffer(data, dtype=np.uint8)
     memory = Memory()
-    found = run(machine, image, program=0, length=len(assemble(program)) // 32,
+    found = run(machine, image, [(0, len(assemble(program)) // 32)],
                 dump=(other.outputs, plan.out_bytes), memory=memory, max_cycles=1_000_000)
     assert not found.error
     assert (unpack_outputs(plan, found.dump, packed.correction) == mpgemm(again, qm)).all()

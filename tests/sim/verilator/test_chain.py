@@ -12,7 +12,7 @@ from bitwright.sim.verification.chain_fuzz import compare_chain, random_chain
 from bitwright.sim.verification.gemm_fuzz import MACHINES
 from bitwright.sim.verification.random_operands import random_activations, random_matrix
 from bitwright.sim.verilator.chain_run import chain_layout, run_chain
-from bitwright.sim.verilator.simulator import SimulationError
+from bitwright.sim.verilator.verilator_build import SimulationError
 
 EACH = 10   # chains per machine
 CHAINS = [random_chain(seed) for seed in range(EACH * len(MACHINES))]

@@ -13,7 +13,8 @@ from bitwright.hw.rtl.core.control_registers import Status
 from bitwright.models.quantization.rtn import quantize_weights
 from bitwright.sim.cycle_model.memory_timing import Memory
 from bitwright.sim.verilator.gemm_run import run_gemm
-from bitwright.sim.verilator.simulator import SimulationError, run
+from bitwright.sim.verilator.simulator import run
+from bitwright.sim.verilator.verilator_build import SimulationError
 
 TINY = PRESETS["tiny"]
 
@@ -36,8 +37,8 @@ def gemm():
 
 def start(gemm, image=None, length=None, **options):
     where, _, _, clean = gemm
-    return run(TINY, clean if image is None else image, program=0, dump=(0, 4),
-               length=len(where.code) // INSTRUCTION_BYTES if length is None else length,
+    length = len(where.code) // INSTRUCTION_BYTES if length is None else length
+    return run(TINY, clean if image is None else image, [(0, length)], dump=(0, 4),
                max_cycles=200_000, **options)
 
 
@@ -95,4 +96,4 @@ def test_a_program_without_end_is_given_up(gemm):
     forever = Instr.make("loop", count=65535).encode() * 2 + Instr.make("end").encode() * 2
     image[:len(forever)] = np.frombuffer(forever, dtype=np.uint8)
     with pytest.raises(SimulationError, match="still busy after 3000 cycles"):
-        run(TINY, image, program=0, length=4, dump=(0, 4), max_cycles=3000)
+        run(TINY, image, [(0, 4)], dump=(0, 4), max_cycles=3000)

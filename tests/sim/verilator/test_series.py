@@ -163,6 +163,5 @@ def test_an_error_ends_the_series():
     image[where.programs[0]:where.programs[0] + len(code)] = np.frombuffer(code, np.uint8)
     good = where.programs[0], len(code) // 32
     for starts, count in ((([good, (0, 0), good]), 2), ([good, good, good], 3)):
-        found = run(machine, image, program=starts[0][0], length=starts[0][1], then=starts[1:],
-                    dump=(0, 0))
+        found = run(machine, image, starts, dump=(0, 0))
         assert 1 + len(found.then) == count and (found.error is None) == (count == 3)
