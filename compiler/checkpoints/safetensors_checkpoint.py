@@ -10,22 +10,18 @@ import numpy as np
 
 from bitwright.compiler.checkpoints.gguf_checkpoint import GgufCheckpoint
 from bitwright.compiler.checkpoints.tensor_inventory import Architecture, architecture, canonical
-from bitwright.compiler.file_formats.mapped_file import (
-    CheckpointError,
-    parse_json_object,
-    size_of_file,
-)
+from bitwright.compiler.file_formats.mapped_file import CheckpointError, size_of_file
 from bitwright.compiler.file_formats.safetensors import SafetensorsFile
 from bitwright.compiler.file_formats.sharded_safetensors import INDEX, ShardedFile
 from bitwright.compiler.layouts import layout_of
 from bitwright.compiler.layouts.native_matrix import NativeMatrix
+from bitwright.models.architectures.config_fields import ConfigError
+from bitwright.models.architectures.config_file import read_config_file
 from bitwright.models.architectures.host_tensors import HostTensor
 from bitwright.models.architectures.tensor_name_map import read_name_map
 from bitwright.models.architectures.transformer import LinearShape, Transformer
 from bitwright.models.command_line.printable import show
 from bitwright.models.inference.arithmetic import weight_of
-
-MAX_CONFIG = 1 << 20  # bytes
 
 
 class _Canonical:
@@ -199,14 +195,11 @@ def _stored_names(file: SafetensorsFile | ShardedFile, found: Architecture) -> d
 def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The contents of a ``config.json``: a JSON object of at most 1 MiB."""
     path = Path(path)
-    size = size_of_file(path)
-    if size > MAX_CONFIG:
-        raise CheckpointError(f"{path} must have at most {MAX_CONFIG} bytes, not {size}")
+    size_of_file(path)
     try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be opened: {error.strerror}") from None
-    return parse_json_object(raw, str(path))
+        return read_config_file(path)
+    except ConfigError as error:
+        raise CheckpointError(str(error)) from None
 
 
 def _name_map(path: Path) -> dict[str, Any]:

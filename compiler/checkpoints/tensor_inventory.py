@@ -13,9 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bitwright.compiler.file_formats.mapped_file import CheckpointError
-from bitwright.models.architectures.families import ConfigError, transformer
+from bitwright.models.architectures.families import FAMILIES, ConfigError, transformer
 from bitwright.models.architectures.host_tensors import HostTensor, host_tensors
-from bitwright.models.architectures.numerics import eps_key
 from bitwright.models.architectures.operator_graph import operators
 from bitwright.models.architectures.transformer import LinearShape, Names, Transformer
 
@@ -47,16 +46,17 @@ def architecture(config: Mapping[str, Any], present: Collection[str] = ()) -> Ar
     """Every tensor of the model that ``config`` (the contents of ``config.json``) describes.
 
     ``shapes`` are those expected of every tensor, by canonical name. ``present`` are the
-    checkpoint's canonical tensor names; only the optional BERT pooler is looked up in them. Raises
+    checkpoint's canonical tensor names, in which the family's optional parts are looked up. Raises
     :class:`CheckpointError` for an unknown architecture, for a value that is missing or out of
     range, and for a variant that is not implemented.
     """
     try:
         model = transformer(config)
-        if model.family == "bert":
-            pooler = f"{model.names.pooler}.weight", f"{model.names.pooler}.bias"
-            model = replace(model, pooler=any(name in present for name in pooler))
-        if (key := eps_key(model.family)) and config.get(key) is None:
+        family = FAMILIES[model.family]
+        found: dict[str, Any] = {part: _is_present(getattr(model.names, part), present)
+                                 for part in family.optional}
+        model = replace(model, **found)
+        if (key := family.conventions.eps_key) and config.get(key) is None:
             raise CheckpointError(f"config: {key} must be a number between 0 and 1, not None")
         host = host_tensors(model, operators(model, config))
     except ConfigError as error:
@@ -74,6 +74,10 @@ def architecture(config: Mapping[str, Any], present: Collection[str] = ()) -> Ar
         model=model, linears=linears, host=host, shapes=shapes,
         heads=re.compile("|".join(_heads(model)) or "(?!)"),
         buffers=re.compile("|".join(map(fnmatch.translate, model.names.unused)) or "(?!)"))
+
+
+def _is_present(part: str, names: Collection[str]) -> bool:
+    return any(f"{part}.{suffix}" in names for suffix in ("weight", "bias"))
 
 
 def _heads(model: Transformer) -> list[str]:

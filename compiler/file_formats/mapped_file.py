@@ -1,15 +1,14 @@
 """Maps a checkpoint file into memory, read-only, and parses JSON in it strictly."""
 
-import json
 import mmap
 import os
 import stat
 from pathlib import Path
-from typing import Any, NoReturn, Self
+from typing import Any, Self
 
 import numpy as np
 
-from bitwright.models.command_line.printable import show
+from bitwright.models.command_line import json_object as strict_json
 from bitwright.models.errors import Error
 
 
@@ -18,33 +17,12 @@ class CheckpointError(Error, ValueError):
 
 
 def parse_json_object(raw: bytes, what: str) -> dict[str, Any]:
-    """The JSON object in ``raw``, strictly: UTF-8, no duplicate keys, no NaN or Infinity.
-
-    Raises :class:`CheckpointError` that starts with ``what``.
-    """
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for key, value in pairs:
-            if key in found:
-                raise CheckpointError(f"{what} has the key {show(key)} twice: write it again")
-            found[key] = value
-        return found
-
-    def constant(name: str) -> NoReturn:
-        raise CheckpointError(f"{what} holds {name}, which is not JSON: write it again")
-
+    """The JSON object in ``raw``, as :func:`strict_json.parse_json_object` reads it. Raises
+    :class:`CheckpointError`."""
     try:
-        found = json.loads(raw.decode("utf-8"), object_pairs_hook=unique, parse_constant=constant)
-    except CheckpointError:
-        raise
-    except RecursionError:
-        raise CheckpointError(f"{what} is nested too deeply: it is damaged") from None
-    except ValueError as error:
-        raise CheckpointError(f"{what} is not JSON ({error}): the file is damaged or not of this "
-                              "format") from None
-    if not isinstance(found, dict):
-        raise CheckpointError(f"{what} must be a JSON object, not {show(found)}")
-    return found
+        return strict_json.parse_json_object(raw, what)
+    except strict_json.JsonError as error:
+        raise CheckpointError(str(error)) from None
 
 
 def size_of_file(path: Path) -> int:

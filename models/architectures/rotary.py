@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bitwright.models.architectures.families import ConfigError, shown
+from bitwright.models.architectures.config_fields import ConfigError
+from bitwright.models.command_line.printable import show
 
 __all__ = ["frequencies", "number"]
 
@@ -21,7 +22,7 @@ def number(config: Mapping[str, Any], key: str, default: float | None, low: floa
         return default
     if isinstance(value, bool) or not isinstance(value, int | float) or not low < value < high:
         raise ConfigError(f"config: {key} must be a number between {low:g} and {high:g}, not "
-                          f"{shown(value)}")
+                          f"{show(value)}")
     return float(value)
 
 
@@ -68,7 +69,7 @@ def frequencies(config: Mapping[str, Any], head_dim: int, base: float, share: fl
         kind = inner.get("rope_type", inner.get("type")) if isinstance(inner, dict) else inner
         if kind not in (None, "default", *_KINDS):
             raise ConfigError(f"config: type of {key} must be one of default, "
-                              f"{', '.join(_KINDS)}, not {shown(kind)}: no other is "
+                              f"{', '.join(_KINDS)}, not {show(kind)}: no other is "
                               "implemented")
         found |= inner
     width = int(head_dim * number(found, "partial_rotary_factor", share, 0, 1.0001))
