@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bitwright.hw.packing.element_codes import Encoding, encode
+from bitwright.hw.packing.element_codes import codec_of, encode
 from bitwright.hw.tiling.tile_plan import Plan
 from bitwright.models.datatypes.datatype import Datatype
 from bitwright.models.datatypes.mixture import Mixture
@@ -21,10 +21,11 @@ MANTISSA, SELECT_AT = 0xFFF, 9
 
 
 class _Tile:
-    """Addresses inside one output tile: channels ``start`` to ``stop`` of the matrix."""
+    """Addresses inside one output tile: channels ``start`` to ``stop`` of the matrix, whose weight
+    words hold ``fields`` [words, columns, lanes]."""
 
-    def __init__(self, plan: Plan, index: int):
-        self.plan = plan
+    def __init__(self, plan: Plan, index: int, fields: NDArray[np.uint8]):
+        self.plan, self.fields = plan, fields
         self.channels = plan.tiles[index]
         before = plan.tiles[:index]
         self.start = sum(before) * plan.tile_width
@@ -46,19 +47,19 @@ class _Tile:
         k_tile = np.arange(plan.k_tiles)[None, :]
         return self.first_word + (k_tile * plan.subs + self.sub[:, None]) * per_sub + before
 
-    def _fields(self, fields: NDArray[np.uint8], word: NDArray[np.intp]) -> NDArray[np.uint8]:
+    def _fields(self, word: NDArray[np.intp]) -> NDArray[np.uint8]:
         """Fields [channels, K-tiles, lanes] of this channel's column in a word."""
-        return fields[word, self.column[:, None]]
+        return self.fields[word, self.column[:, None]]
 
-    def slices(self, fields: NDArray[np.uint8], digit: int, position: int) -> NDArray[np.uint8]:
+    def slices(self, digit: int, position: int) -> NDArray[np.uint8]:
         """Slice ``position`` (top first) of a digit: a word per slice."""
         count = self.plan.spec.digits[digit].slots
-        return self._fields(fields, self._word(digit) + self.channel[:, None] * count + position)
+        return self._fields(self._word(digit) + self.channel[:, None] * count + position)
 
-    def codes(self, fields: NDArray[np.uint8], digit: int) -> NDArray[np.uint8]:
+    def codes(self, digit: int) -> NDArray[np.uint8]:
         """Codes of a digit: a field holds those of one channel, or of 2 or 4."""
         packing = self.plan.spec.digits[digit].packing
-        found = self._fields(fields, self._word(digit) + (self.channel[:, None] >> packing))
+        found = self._fields(self._word(digit) + (self.channel[:, None] >> packing))
         bits = 4 >> packing
         part = (self.channel & (1 << packing) - 1) * bits
         return found >> part[:, None, None].astype(np.uint8) & np.uint8((1 << bits) - 1)
@@ -75,7 +76,7 @@ class _Tile:
 
 def _unpacked(plan: Plan, weights: bytes) -> NDArray[np.uint8]:
     """Fields [words, columns, lanes] of 4 bits, or of 5 where a table takes three weights."""
-    width = 5 if plan.machine.tl2 else 4
+    width = plan.machine.field_bits
     flat = np.frombuffer(weights, dtype=np.uint8)[plan.table_bytes:]
     if width == 4:
         fields = np.stack([flat & 15, flat >> 4], axis=1)
@@ -84,66 +85,6 @@ def _unpacked(plan: Plan, weights: bytes) -> NDArray[np.uint8]:
         fields = (bits << np.arange(width, dtype=np.uint8)).sum(axis=1, dtype=np.uint8)
     lanes = plan.machine.weight_word_bits // width // plan.machine.cols
     return fields.reshape(-1, plan.machine.cols, lanes)
-
-
-def _negative(sign: NDArray[Any]) -> NDArray[Any]:
-    """Signs of tables from those relative to their ancestors, [..., tables]."""
-    negative = np.empty_like(sign)
-    for table in range(sign.shape[-1]):
-        above = negative[..., table & (table - 1)] if table else 0
-        negative[..., table] = sign[..., table] ^ above
-    return negative
-
-
-def _triples(fields: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Three weights in −1…+1 of each table, [..., 3 · tables]."""
-    negative = _negative(fields >> 4).astype(np.int64)
-    value = (fields & 15) * (1 - 2 * negative)
-    first = (value + 13) // 9 - 1
-    second = (value - 9 * first + 4) // 3 - 1
-    third = value - 9 * first - 3 * second
-    return np.stack([first, second, third], axis=-1).reshape(*fields.shape[:-1], -1)
-
-
-def _bits(fields: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Plane bits [..., 4 · tables]: bit 3 of a field is the relative sign, bits 0 to 2 tell
-    whether a weight's bit equals the fourth one's."""
-    fourth = _negative(fields >> 3) ^ 1
-    same = fields[..., None] >> np.arange(3, dtype=np.uint8) & 1
-    quads = np.concatenate([same ^ 1 ^ fourth[..., None], fourth[..., None]], axis=-1)
-    return quads.reshape(*fields.shape[:-1], -1)
-
-
-def _plane_weights(tile: _Tile, fields: NDArray[np.uint8], kind: Any, encoding: Encoding
-                   ) -> NDArray[np.int64]:
-    """Weights of a tile from its bit-planes, or codes where every plane has its own scale."""
-    tl2 = tile.plan.machine.tl2
-    if encoding.ternary:
-        return _triples(tile.slices(fields, 0, 0))
-    value: NDArray[np.int64] = np.zeros((), dtype=np.int64)
-    runs = ([(plane,) for plane in range(kind.planes)] if encoding.plane_scales
-            else [planes for _, planes in kind.digits])
-    for digit, planes in enumerate(runs):
-        for position, plane in enumerate(planes):
-            found = tile.slices(fields, digit, position)
-            bits = (_triples(found) + 1) // 2 if tl2 else _bits(found).astype(np.int64)
-            if encoding.plane_scales:
-                value = value + (bits << plane)
-            else:
-                coef = kind.coefs[plane]
-                value = value + (bits ^ int(coef < 0)) * coef
-    return value if encoding.plane_scales else value + kind.constant
-
-
-def _code_weights(tile: _Tile, fields: NDArray[np.uint8], encoding: Encoding) -> NDArray[np.int64]:
-    """Codes of a tile, or weights where those are stored."""
-    low = tile.codes(fields, 0).astype(np.int64)
-    if not encoding.stored_values:
-        return low
-    table = np.zeros((2, 16), dtype=np.int64)
-    for row, (book,) in enumerate(encoding.parts):
-        table[row, list(book)] = list(book.values())
-    return table[0, low] + 16 * table[1, tile.codes(fields, 1)]
 
 
 def _places(plan: Plan) -> NDArray[np.intp]:
@@ -198,7 +139,7 @@ def unpack_weights(plan: Plan, kind: Datatype | Mixture, weights: bytes, scales:
     if len(weights) != plan.stored_bytes or len(scales) != plan.scale_bytes:
         raise ValueError(f"weights and scales must have {plan.stored_bytes} and {plan.scale_bytes} "
                          f"bytes, not {len(weights)} and {len(scales)}")
-    spec, encoding = plan.spec, encode(plan.machine, kind)
+    spec, codec, encoding = plan.spec, codec_of(plan.machine), encode(plan.machine, kind)
     if weights[:plan.table_bytes] != encoding.table(plan.machine)[:plan.table_bytes]:
         raise ValueError(f"the decode table before the weights is not that of {kind.name}")
     fields = _unpacked(plan, weights)
@@ -207,9 +148,8 @@ def unpack_weights(plan: Plan, kind: Datatype | Mixture, weights: bytes, scales:
     found = np.empty((spec.n, spec.k), dtype=np.int64)
     halves = np.empty((spec.scales, spec.n, plan.groups), dtype=np.uint16)
     for index in range(len(plan.tiles)):
-        tile = _Tile(plan, index)
-        part = (_code_weights(tile, fields, encoding) if plan.machine.decodes
-                else _plane_weights(tile, fields, kind, encoding))
+        tile = _Tile(plan, index, fields)
+        part = codec.read(plan.machine, encoding, kind, tile)
         found[tile.start:tile.stop] = part.reshape(len(part), -1)[:, places]
         for which in range(len(halves)):
             halves[which, tile.start:tile.stop] = tile.half_words(stored, which)

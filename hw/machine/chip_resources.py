@@ -77,8 +77,7 @@ class Estimate:
 
 def kind(machine: Machine) -> str:
     """Elements of one kind differ in sizes alone."""
-    return {"lut": f"lut {machine.table}", "serial": "serial",
-            "mac": f"mac {machine.lane_mult}"}[machine.pe]
+    return machine.element.resource_kind(machine)
 
 
 def features(machine: Machine, kinds: Sequence[str], family: str) -> list[float]:
@@ -86,7 +85,7 @@ def features(machine: Machine, kinds: Sequence[str], family: str) -> list[float]
     elements = machine.rows * machine.cols
     lanes = machine.cols * machine.k_tile * machine.decodes
     own = kind(machine)
-    width = machine.value_bits if machine.pe == "mac" else 1
+    width = machine.element.weight_bits(machine)
     filled = machine.rows * machine.builders * machine.act_bits
     found: list[float] = [1, machine.cols, machine.rows, filled, lanes, lanes * width]
     if family == "ice40":   # elsewhere queues are in distributed RAM, 16 deep in any case
@@ -119,9 +118,8 @@ def counted(machine: Machine, family: str) -> tuple[int, int]:
     rams = FIXED_RAMS[family] + sum(count * blocks(family, depth, bits, lane)
                                     for depth, bits, lane, count in buffers)
     fewest, widest = MULTIPLIERS[family]
-    per = (machine.dequant == "dsp") * (fewest + (machine.acc_bits > widest))
-    if machine.pe == "mac" and machine.lane_mult == "dsp":
-        per += machine.k_tile
+    per = machine.element.multipliers(machine)
+    per += (machine.dequant == "dsp") * (fewest + (machine.acc_bits > widest))
     return rams, elements * per
 
 

@@ -1,7 +1,8 @@
 """Sizes that follow from a machine description: widths, depths, cycles and rates."""
 
+from bitwright.hw.elements import CODES, ELEMENTS, Element
+
 PSUM_LATENCY = 4  # cycles from a psum read to the first read that sees the sum
-DIGIT_PLANES = 4  # planes summed before the multiplier; keeps the sum within its 18-bit port
 MULT_BITS = 18
 
 __all__ = ["MULT_BITS", "PSUM_LATENCY", "Sizes", "ceil_log2"]
@@ -22,6 +23,7 @@ class Sizes:
     pe: str
     table: str
     value_bits: int
+    lane_mult: str
     dequant: str
     scale_units: int
     memory_bits: int
@@ -33,18 +35,24 @@ class Sizes:
     program_depth: int
 
     @property
+    def element(self) -> Element:
+        """What is known of the machine's kind of element."""
+        return ELEMENTS[self.pe]
+
+    @property
     def lane_acts(self) -> int:
         """Activations of one table, and of one builder."""
-        return 3 if self.tl2 else 4
+        return self.element.lane_acts(self)
 
     @property
     def tl2(self) -> bool:
-        return self.pe == "lut" and self.table == "tl2"
+        """Whether tables are of three activations, for ternary weights."""
+        return self.lane_acts == 3
 
     @property
     def decodes(self) -> bool:
         """Whether weights rest as codes of 4 bits, decoded at the head of each column."""
-        return self.pe != "lut"
+        return self.element.form == CODES
 
     @property
     def tables(self) -> int:
@@ -70,15 +78,13 @@ class Sizes:
     @property
     def fill_entries(self) -> int:
         """Entries written per table; activations themselves where there are no tables."""
-        return 1 if self.decodes else 14 if self.tl2 else 8
+        return self.element.fill_entries(self)
 
     @property
     def banks(self) -> int:
-        """Table banks. One bank of tables (``tl2``, and ``mux`` in a machine whose queues hold one
-        instruction, so as to be small) is free again after its last slot; the shadow
-        registers of ``serial`` and ``mac`` after the first, which takes them over."""
-        single = self.tl2 or (self.table == "mux" and self.queue_depth == 1)
-        return 1 if self.decodes or single else 2
+        """Banks of tables, or of shadow registers. A bank of tables is free again after its last
+        slot, shadow registers after the first, which takes them over."""
+        return self.element.banks(self)
 
     @property
     def job_depth(self) -> int:
@@ -88,15 +94,18 @@ class Sizes:
 
     @property
     def lane_bits(self) -> int:
-        """Bits of a slice per activation, for ``serial`` (a term) and ``mac`` (a value)."""
-        return 4 if self.pe == "serial" else self.value_bits
+        """Bits of a slice per lane: a table, or an activation where there are none."""
+        return self.element.lane_bits(self)
+
+    @property
+    def field_bits(self) -> int:
+        """Bits of a field of a weight word: a lane's part of a slice, or a code."""
+        return 4 if self.decodes else self.lane_bits
 
     @property
     def slice_bits(self) -> int:
         """Bits of one column's slice, as an element takes it."""
-        if self.decodes:
-            return self.k_tile * self.lane_bits
-        return self.tables * 5 if self.tl2 else self.k_tile
+        return self.element.lanes(self) * self.lane_bits
 
     @property
     def weight_word_bits(self) -> int:
@@ -130,10 +139,8 @@ class Sizes:
 
     @property
     def acc_bits(self) -> int:
-        """Width of a digit's sum. ``lut``: |2·Σ w·a| ≤ 2 · 2^3 · k_tile · 2^(act_bits−1);
-        ``serial``: values of a digit within ±40 (``hw/packing/power_of_two_terms.py``); ``mac``:
-        any value."""
-        return self.sigma_bits + {"lut": DIGIT_PLANES, "serial": 6, "mac": self.value_bits}[self.pe]
+        """Width of a digit's sum, which the element bounds."""
+        return self.element.acc_bits(self)
 
     @property
     def mult_bits(self) -> int:

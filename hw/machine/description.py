@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bitwright.hw.elements import ELEMENTS, PLANES
 from bitwright.hw.machine.derived_sizes import MULT_BITS, PSUM_LATENCY, Sizes
 from bitwright.models.errors import Error
 
@@ -32,7 +33,8 @@ class Machine(Sizes):
     k_tile : activations one element holds: a power of two of lanes of 4 (of 3 for ``tl2`` tables)
     act_bits : signed activation width, 4, 8 or 16
     builders : lanes filled at once per row; divides ``k_tile / 4`` (``k_tile / 3`` for ``tl2``)
-    pe : kind of processing element: ``lut`` (tables), ``serial`` (power-of-two terms) or ``mac``
+    pe : kind of processing element: ``lut`` (tables), ``serial`` (power-of-two terms), ``mac`` or
+        one of a plug-in, see :class:`bitwright.hw.elements.Element`
     table : of ``lut`` elements: ``lutram`` (16-deep LUT RAM, two banks of 8 entries), ``mux``
         (registers and multiplexers) or ``tl2`` (one bank of 14 entries for 3 ternary weights)
     value_bits : of ``mac`` elements: signed width of a decoded weight
@@ -85,7 +87,7 @@ class Machine(Sizes):
                 raise MachineError(f"machine field {field.name} must be an integer, not {value!r}")
             if field.type is str and not isinstance(value, str):
                 raise MachineError(f"machine field {field.name} must be text, not {value!r}")
-        self._among("pe", ("lut", "serial", "mac"))
+        self._among("pe", tuple(ELEMENTS))
         self._among("table", ("lutram", "mux", "tl2"))
         self._among("lane_mult", ("fabric", "dsp"))
         self._among("dequant", ("dsp", "serial"))
@@ -125,6 +127,8 @@ class Machine(Sizes):
         if self.cols % self.drain or self.drain & (self.drain - 1):
             raise MachineError(f"cols={self.cols} must be a multiple of the {self.drain} columns "
                                "drained per cycle")
+        if problem := self.element.check(self):
+            raise MachineError(f"element {self.pe} does not fit the machine: {problem}")
 
     def _among(self, name: str, known: tuple[Any, ...]) -> None:
         value = getattr(self, name)
@@ -163,11 +167,13 @@ class Machine(Sizes):
     def with_pe(self, pe: str) -> "Machine":
         """This machine with elements of another kind and weight words of the same width: where
         codes of 4 bits are decoded, a word serves a quarter of the activations."""
-        wide = self.replace(pe="lut", k_tile=4 * self.k_tile) if self.decodes else self
-        if pe == "lut":
-            return wide
-        k_tile = max(4, wide.k_tile // 4)
-        return wide.replace(pe=pe, k_tile=k_tile, builders=min(wide.builders, k_tile // 4))
+        if pe not in ELEMENTS:
+            raise MachineError(ELEMENTS.unknown(pe))
+        wide = 4 * self.k_tile if self.decodes else self.k_tile
+        if ELEMENTS[pe].form == PLANES:
+            return self.replace(pe=pe, k_tile=wide)
+        k_tile = max(4, wide // 4)
+        return self.replace(pe=pe, k_tile=k_tile, builders=min(self.builders, k_tile // 4))
 
     def replace(self, **changes: Any) -> "Machine":
         self._known(changes)

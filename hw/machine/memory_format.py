@@ -9,10 +9,9 @@ TABLE_ROWS = 2 * SELECTS * STEPS
 
 
 def entry_bits(config):
-    """Bits of an entry in memory: 4 (``serial``), 8 or 16 (``mac``), more where a beat is wider
-    than a row of these."""
-    least = 4 if config.pe == "serial" else 8 if config.value_bits <= 8 else 16
-    return max(least, config.memory_bits // CODES)
+    """Bits of an entry in memory: those of the element, more where a beat is wider than a row of
+    these."""
+    return max(config.element.entry_bits(config), config.memory_bits // CODES)
 
 
 def row_bits(config):

@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 from bitwright.hw.machine.derived_sizes import MULT_BITS
 from bitwright.hw.machine.description import Machine
 from bitwright.hw.machine.memory_format import SELECT_BIT
-from bitwright.hw.packing.element_codes import Encoding, encode
-from bitwright.hw.packing.stored_digits import Stored, stored_digits
+from bitwright.hw.packing.element_codes import Encoding, Stored, codec_of, encode
 from bitwright.hw.tiling.gemm_spec import Digit, GemmSpec, PlanError
 from bitwright.hw.tiling.tile_plan import Plan
 from bitwright.models.datatypes.datatype import Datatype
@@ -187,7 +186,8 @@ def _pack_tiles(plan: Plan, qm: QuantizedMatrix, encoding: Encoding, half_words:
     scales = padded(scales)[:, group_of]
     correction = np.zeros(total, dtype=np.int64)
     streams = []
-    for index, stored in enumerate(stored_digits(machine, encoding, qm, codes, select)):
+    for index, stored in enumerate(codec_of(machine).store(
+            machine, encoding, qm.datatype, codes, select)):
         scale = scales[..., index if spec.plane_scales else 0]
         correction += (stored.error * scale << shifts[index]).sum(axis=1)
         if spec.digits[index].stored:
@@ -203,9 +203,8 @@ def _pack_tiles(plan: Plan, qm: QuantizedMatrix, encoding: Encoding, half_words:
         tile = params[start:stop].reshape(*shape, plan.groups, -1).transpose(3, 0, 1, 4, 2)
         halves.append(tile.reshape(-1))
         start = stop
-    bits = 5 if machine.tl2 else 4
     return PackedWeights(
-        weights=_dense(np.concatenate(words), bits),
+        weights=_dense(np.concatenate(words), machine.field_bits),
         scales=np.concatenate(halves).astype("<u2").tobytes(),
         correction=(correction >> 1)[:qm.n])
 

@@ -13,7 +13,8 @@ def _tile_cycles(plan: Plan, channels: int) -> int:
     """Cycles of a K-tile: its slices, or the filling of its tables."""
     turn = plan.fill_cycles + plan.machine.rows + 6
     slots = plan.stream_slots(channels)
-    return slots + turn if plan.machine.tl2 else max(slots, turn)
+    hidden = plan.machine.element.fill_hidden(plan.machine)
+    return max(slots, turn) if hidden else slots + turn
 
 
 def _compute(plan: Plan) -> int:

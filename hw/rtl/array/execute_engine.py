@@ -31,11 +31,9 @@ def retire_latency(config):
 
 def plus_slice(config):
     """The slice in which every weight is +1."""
-    if config.pe == "mac":
-        return sum(1 << lane * config.value_bits for lane in range(config.k_tile))
-    lanes, bits, plus = ((config.tables, 5, 13) if config.tl2 else
-                         (config.k_tile, 4, 4) if config.decodes else (config.tables, 4, 7))
-    return sum(plus << lane * bits for lane in range(lanes))
+    element = config.element
+    return sum(element.plus(config) << lane * config.lane_bits
+               for lane in range(element.lanes(config)))
 
 
 class ExecuteEngine(wiring.Component):
@@ -147,7 +145,7 @@ class ExecuteEngine(wiring.Component):
         slot = delay(m, sequencer.slot, head, "slot")
 
         # Four registers between a scale's address and its multiplier, at the first row in time.
-        wait = head + rows[0]._pes[0].s_latency - 1 - 4
+        wait = head + rows[0].s_latency - 1 - 4
         mults = Signal(data.ArrayLayout(signed(config.mult_bits), config.cols), reset_less=True)
         shift = delay(m, sequencer.shift, wait + 1, "shift")
         if config.decodes:  # the select in the scale's half-word is wanted at once

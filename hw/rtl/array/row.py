@@ -9,10 +9,7 @@ from amaranth.lib.wiring import In, Out
 from bitwright.hw.rtl.array.sequencer import slot_layout
 from bitwright.hw.rtl.array.table_builders import fill_layout
 from bitwright.hw.rtl.fabric.dsp_and_memory import PsumMemory
-from bitwright.hw.rtl.pe.lookup_tables import RowTables
-from bitwright.hw.rtl.pe.lut_pe import LutPE
-from bitwright.hw.rtl.pe.mac_pe import MacPE
-from bitwright.hw.rtl.pe.serial_pe import SerialPE
+from bitwright.hw.rtl.pe.element_interface import circuit_of
 from bitwright.hw.rtl.primitives.block_ram import block_ram
 from bitwright.hw.rtl.primitives.delay_line import delay
 
@@ -29,7 +26,7 @@ def result_latency(config):
 
 def element(config):
     """A processing element of the machine's kind."""
-    return {"lut": LutPE, "serial": SerialPE, "mac": MacPE}[config.pe](config)
+    return circuit_of(config)(config)
 
 
 class Row(wiring.Component):
@@ -62,6 +59,11 @@ class Row(wiring.Component):
             "read_data": Out(config.memory_bits),
         })
 
+    @property
+    def s_latency(self):
+        """Cycles from ``slice_i`` to a digit's sum in its element."""
+        return self._pes[0].s_latency
+
     def elaborate(self, platform):
         m = Module()
         pe = self._pes[0]
@@ -81,7 +83,7 @@ class Row(wiring.Component):
         psum_write = delay(m, psum_read, pe.result_latency - read_latency, "psum_write", data=True)
         final = delay(m, taken & slot.last & slot.final, pe.result_latency - 1, "final")
         out = delay(m, slot.out, pe.result_latency - 1, "out", data=True)
-        stationary = self._stationary(m, slot)
+        stationary = pe.held(m, self, slot)
         for index, each in enumerate(self._pes):
             m.submodules[f"pe{index}"] = each
             m.d.comb += [getattr(each, name).eq(value) for name, value in stationary.items()]
@@ -94,27 +96,6 @@ class Row(wiring.Component):
             ]
         self._drain(m, final, out)
         return m
-
-    def _stationary(self, m, slot):
-        """Control of what the elements hold: tables, or activations."""
-        config = self._config
-        writes = {"w_step": self.w_step, "w_data": self.w_data}
-        if config.decodes:
-            return writes | {"swap_i": slot.swap}
-        pe = self._pes[0]
-        sigma = self.sigma[delay(m, slot.bank, pe.v_latency - config.far, "sigma_bank")]
-        held = {"sigma_i": delay(m, sigma, config.far, "sigma", data=True),
-                "sub_i": delay(m, slot.sigma, pe.v_latency, "sub")}
-        if config.table != "mux":
-            held |= writes | {"w_addr": self.w_addr}
-        if config.table == "lutram":
-            held |= {"bank_i": slot.bank}
-        if config.table != "tl2":
-            m.submodules.tables = tables = RowTables(config)
-            m.d.comb += [tables.w_step.eq(self.w_step), tables.w_addr.eq(self.w_addr),
-                         tables.w_data.eq(self.w_data), tables.bank_i.eq(slot.bank)]
-            held |= {"shared_i": tables.shared_o}
-        return held
 
     def _drain(self, m, final, out):
         """Results of one channel, which come in the cycle after ``final``, go to the output buffer

@@ -5,6 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from bitwright.hw.machine.memory_format import TABLE_ROWS, entry_bits, row_bits
+from bitwright.hw.rtl.pe.element_interface import circuit_of
 from bitwright.hw.rtl.primitives.block_ram import block_ram
 from bitwright.hw.rtl.primitives.delay_line import delay
 
@@ -18,8 +19,8 @@ class Decoder(wiring.Component):
     """Looks up every code of a weight word. Latency 1 cycle, one word per cycle.
 
     A row of the table holds, for one digit, codebook and slice, what each of the 16 codes sends:
-    a term (``serial``: exponent, nonzero, sign) or a value (``mac``). Signs leave relative to
-    lane ``k & (k - 1)`` for ``serial`` elements.
+    a term (``serial``: exponent, nonzero, sign) or a value (``mac``). The element's circuit makes
+    the lanes of a slice from them.
 
     Members
     -------
@@ -69,9 +70,5 @@ class Decoder(wiring.Component):
                     packing == 0, field, Mux(packing == 1, field.word_select(part[0], 2),
                                              field.word_select(part, 1))))
                 fields.append(read.data.word_select(code, stored)[:entry])
-            if config.pe == "serial":
-                signs = [field[3] for field in fields]
-                fields = [Cat(field[:3], signs[k] ^ signs[k & (k - 1)] if k else signs[0])
-                          for k, field in enumerate(fields)]
-            m.d.comb += self.slices[column].eq(Cat(fields))
+            m.d.comb += self.slices[column].eq(Cat(circuit_of(config).decoded(fields)))
         return m

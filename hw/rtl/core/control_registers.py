@@ -8,7 +8,7 @@ from bitwright.hw.rtl.primitives.axi_ports import AXI4_LITE_PORTS
 from bitwright.hw.rtl.primitives.counter_bank import Counters
 from bitwright.hw.rtl.primitives.delay_line import delay
 
-__all__ = ["Control", "Registers", "Status", "COUNTERS", "MAGIC", "by_engine"]
+__all__ = ["Control", "Registers", "Status", "COUNTERS", "EVENT_NAMES", "MAGIC", "by_engine"]
 
 MAGIC = 0x31525742  # "BWR1"
 VERSION = 1
@@ -18,8 +18,8 @@ COUNTERS = {
     "execute": ("busy", "wait_w_ready", "wait_a_ready", "wait_out_free", "wait_tables"),
     "store": ("busy", "wait_out_ready"),
 }
-COUNTER_NAMES = ("total", "run", *(f"{engine}_{name}" for engine, names in COUNTERS.items()
-                                   for name in names))
+EVENT_NAMES = tuple(f"{engine}_{name}" for engine, names in COUNTERS.items() for name in names)
+COUNTER_NAMES = ("total", "run", *EVENT_NAMES)
 
 
 def by_engine(counters):
@@ -56,7 +56,7 @@ class Control(wiring.Component):
     quiet : no burst in flight; done : the program has ended
     running : after the fetch
     error_unknown, error_read, error_write : events
-    events : one bit per counter after ``total`` and ``run``
+    events : one bit per counter of an engine, in the order of ``EVENT_NAMES``
     """
 
     def __init__(self, config):
@@ -66,7 +66,7 @@ class Control(wiring.Component):
             "start": Out(1), "program": Out(32), "length": Out(16), "stop": Out(1),
             "clear": Out(1), "quiet": In(1), "done": In(1), "running": In(1),
             "error_unknown": In(1), "error_read": In(1), "error_write": In(1),
-            "events": In(len(COUNTER_NAMES) - 2),
+            "events": In(len(EVENT_NAMES)),
         })
 
     def elaborate(self, platform):

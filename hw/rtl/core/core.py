@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from bitwright.hw.isa.instruction_table import Queue
 from bitwright.hw.rtl.array.execute_engine import ExecuteEngine
-from bitwright.hw.rtl.core.control_registers import Control
+from bitwright.hw.rtl.core.control_registers import EVENT_NAMES, Control
 from bitwright.hw.rtl.core.dispatcher import Dispatcher
 from bitwright.hw.rtl.core.load_engine import PROGRAM_TARGET, LoadEngine
 from bitwright.hw.rtl.core.store_engine import StoreEngine
@@ -50,6 +50,15 @@ class Core(wiring.Component):
             outer, inner = getattr(self, CONTROL + name), getattr(control, name)
             m.d.comb += outer.eq(inner) if member.flow is Out else inner.eq(outer)
         self._memory(m, load, store)
+        events = {
+            "load_busy": load.beat, "load_wait_w_free": load.wait_w,
+            "load_wait_a_free": load.wait_a, "execute_busy": execute.busy,
+            "execute_wait_w_ready": execute.wait_w, "execute_wait_a_ready": execute.wait_a,
+            "execute_wait_out_free": execute.wait_out,
+            "execute_wait_tables": execute.wait_tables, "store_busy": store.beat,
+            "store_wait_out_ready": store.wait,
+        }
+        assert events.keys() == {*EVENT_NAMES}
         m.d.comb += [
             # dispatch
             dispatch.start.eq(control.start), dispatch.address.eq(control.program),
@@ -89,10 +98,7 @@ class Core(wiring.Component):
             control.running.eq(dispatch.running),
             control.error_unknown.eq(dispatch.unknown), control.error_read.eq(load.error),
             control.error_write.eq(store.error),
-            control.events.eq(Cat(
-                load.beat, load.wait_w, load.wait_a,
-                execute.busy, execute.wait_w, execute.wait_a, execute.wait_out,
-                execute.wait_tables, store.beat, store.wait)),
+            control.events.eq(Cat(events[name] for name in EVENT_NAMES)),
         ]
         for index, queue in enumerate(queues):
             m.d.comb += [queue.credit.eq(dispatch.credit_count), queue.credit_valid.eq(

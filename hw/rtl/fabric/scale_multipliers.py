@@ -21,11 +21,12 @@ def multiplier_latency(config):
     return config.scale_digits if config.dequant == "serial" else Multiplier.latency
 
 
-def multiplier_for(config):
-    """The multiplier of one processing element."""
+def multiplier_for(config, bounded=False):
+    """The multiplier of one processing element; ``bounded`` says that an S of 19 or 20 bits is
+    within ±(2^18 + 2^17)."""
     if config.dequant == "serial":
         return SerialMultiplier(config)
-    wide = config.pe == "serial" and config.fabric == "ecp5" and config.acc_bits in (19, 20)
+    wide = bounded and config.fabric == "ecp5" and config.acc_bits in (19, 20)
     return WideMultiplier(config) if wide else Multiplier(config)
 
 

@@ -1,13 +1,24 @@
-"""What elements have in common: the ports of those that hold activations in registers, and, of all,
-what lies behind a digit's sum."""
+"""What the row asks of an element's circuit, and what elements have in common.
+
+A circuit is a component that is made from a machine. It has the ports ``slice_i``, ``slice_o``,
+``mult_i``, ``mult_o``, ``acc_en_i``, ``last_i``, ``raddr_i``, ``first_i``, ``emit_i``, ``we_i``,
+``waddr_i`` and ``result_o`` as :func:`stationary_ports` has them, those that :meth:`held` names,
+and the members of :class:`StationaryPE`.
+"""
 
 from amaranth import *
-from amaranth.lib import data
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from bitwright.hw.elements import loaded
 from bitwright.hw.rtl.fabric.dsp_and_memory import PsumMemory
 
-__all__ = ["accumulator", "back_half", "stationary_ports"]
+__all__ = ["StationaryPE", "accumulator", "back_half", "circuit_of", "stationary_ports"]
+
+
+def circuit_of(config):
+    """Return the class of the circuit of the machine's element."""
+    return loaded(config.element.circuit)
 
 
 def stationary_ports(config):
@@ -30,6 +41,34 @@ def stationary_ports(config):
         "waddr_i":  In(channel),
         "result_o": Out(signed(config.psum_bits)),
     }
+
+
+class StationaryPE(wiring.Component):
+    """The base of elements that hold activations in registers.
+
+    A subclass gives ``s_latency`` and ``product_latency``, the cycles from ``slice_i`` to the
+    digit's sum and to its product with the scale. It asks for ``acc_en_i`` and ``last_i`` two
+    cycles before the sum.
+    """
+
+    def __init__(self, config):
+        self._config = config
+        super().__init__(stationary_ports(config))
+
+    @property
+    def result_latency(self):
+        """Cycles from ``slice_i`` to ``result_o``, ``we_i`` and ``waddr_i``."""
+        return self.product_latency + 1
+
+    def held(self, m, row, slot):
+        """Return the values of the ports that are the same for all elements of ``row``: here what
+        fills the shadow registers and takes them over. ``slot`` controls the slice at the row."""
+        return {"w_step": row.w_step, "w_data": row.w_data, "swap_i": slot.swap}
+
+    @staticmethod
+    def decoded(fields):
+        """Return the lanes of a slice from the entries that the decoder looked up."""
+        return fields
 
 
 def accumulator(m, element, acc, total):

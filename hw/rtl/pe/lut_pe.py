@@ -7,7 +7,8 @@ from amaranth.lib.wiring import In, Out
 from bitwright.hw.rtl.fabric.adders import adders_for
 from bitwright.hw.rtl.fabric.scale_multipliers import multiplier_for, multiplier_latency
 from bitwright.hw.rtl.pe.element_interface import accumulator, back_half
-from bitwright.hw.rtl.pe.lookup_tables import PairTable, RamTable, shared_layout
+from bitwright.hw.rtl.pe.lookup_tables import PairTable, RamTable, RowTables, shared_layout
+from bitwright.hw.rtl.primitives.delay_line import delay
 
 
 class LutPE(wiring.Component):
@@ -121,6 +122,24 @@ class LutPE(wiring.Component):
     def result_latency(self):
         """Cycles from ``slice_i`` to ``result_o``, ``we_i`` and ``waddr_i``."""
         return self.product_latency + 1
+
+    def held(self, m, row, slot):
+        """Return the values of the ports that are the same for all elements of ``row``: those of
+        tables and of the sum of activations."""
+        config = self._config
+        sigma = row.sigma[delay(m, slot.bank, self.v_latency - config.far, "sigma_bank")]
+        held = {"sigma_i": delay(m, sigma, config.far, "sigma", data=True),
+                "sub_i": delay(m, slot.sigma, self.v_latency, "sub")}
+        if config.table != "mux":
+            held |= {"w_step": row.w_step, "w_data": row.w_data, "w_addr": row.w_addr}
+        if config.table == "lutram":
+            held |= {"bank_i": slot.bank}
+        if config.table != "tl2":
+            m.submodules.tables = tables = RowTables(config)
+            m.d.comb += [tables.w_step.eq(row.w_step), tables.w_addr.eq(row.w_addr),
+                         tables.w_data.eq(row.w_data), tables.bank_i.eq(slot.bank)]
+            held |= {"shared_i": tables.shared_o}
+        return held
 
     def elaborate(self, platform):
         m = Module()

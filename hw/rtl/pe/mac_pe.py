@@ -1,7 +1,6 @@
 """The multiply-accumulate processing element: what one would build without tables or terms."""
 
 from amaranth import *
-from amaranth.lib import wiring
 from amaranth.utils import ceil_log2
 
 from bitwright.hw.rtl.fabric.mac_blocks import (
@@ -10,7 +9,7 @@ from bitwright.hw.rtl.fabric.mac_blocks import (
     scaler_for,
     scaler_latency,
 )
-from bitwright.hw.rtl.pe.element_interface import back_half, stationary_ports
+from bitwright.hw.rtl.pe.element_interface import StationaryPE, back_half
 
 __all__ = ["MacPE", "slot_constant"]
 
@@ -20,7 +19,7 @@ def slot_constant(values):
     return 0
 
 
-class MacPE(wiring.Component):
+class MacPE(StationaryPE):
     """Multiplies ``k_tile`` stationary activations by as many weights per cycle and adds.
 
     Per slot (one cycle of the slice stream)::
@@ -60,10 +59,6 @@ class MacPE(wiring.Component):
     acc_en_i, last_i : ``In(1)``
     raddr_i, first_i, emit_i, we_i, waddr_i, result_o : as those of :class:`LutPE`
     """
-    def __init__(self, config):
-        self._config = config
-        super().__init__(stationary_ports(config))
-
     @property
     def s_latency(self):
         """Cycles from ``slice_i`` to S and ``mult_o``: the registers of slice and tree, and those
@@ -75,11 +70,6 @@ class MacPE(wiring.Component):
     def product_latency(self):
         """Cycles from ``slice_i`` to the product, ``first_i`` and ``emit_i``."""
         return self.s_latency + scaler_latency(self._config)
-
-    @property
-    def result_latency(self):
-        """Cycles from ``slice_i`` to ``result_o``, ``we_i`` and ``waddr_i``."""
-        return self.product_latency + 1
 
     def elaborate(self, platform):
         m = Module()

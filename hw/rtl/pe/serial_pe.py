@@ -1,16 +1,15 @@
 """The bit-serial-term processing element."""
 
 from amaranth import *
-from amaranth.lib import wiring
 
 from bitwright.hw.rtl.fabric.scale_multipliers import multiplier_for, multiplier_latency
 from bitwright.hw.rtl.fabric.serial_lanes import lanes_for
-from bitwright.hw.rtl.pe.element_interface import accumulator, back_half, stationary_ports
+from bitwright.hw.rtl.pe.element_interface import StationaryPE, accumulator, back_half
 
 __all__ = ["SerialPE"]
 
 
-class SerialPE(wiring.Component):
+class SerialPE(StationaryPE):
     """Sums ``k_tile`` stationary activations, each times one signed power of two per cycle.
 
     Per slot (one cycle of the slice stream), with ``a_k`` the active activations and ``t_k`` the
@@ -67,10 +66,6 @@ class SerialPE(wiring.Component):
         Partial sum ``waddr_i`` becomes ``result_o``.
     result_o : ``Out(signed(psum_bits))``
     """
-    def __init__(self, config):
-        self._config = config
-        super().__init__(stationary_ports(config))
-
     @property
     def s_latency(self):
         """Cycles from ``slice_i`` to S and ``mult_o``."""
@@ -81,10 +76,12 @@ class SerialPE(wiring.Component):
         """Cycles from ``slice_i`` to the product, ``first_i`` and ``emit_i``."""
         return self.s_latency + multiplier_latency(self._config)
 
-    @property
-    def result_latency(self):
-        """Cycles from ``slice_i`` to ``result_o``, ``we_i`` and ``waddr_i``."""
-        return self.product_latency + 1
+    @staticmethod
+    def decoded(fields):
+        """Return terms whose signs are relative to lane ``k & (k - 1)``."""
+        signs = [field[3] for field in fields]
+        return [Cat(field[:3], signs[k] ^ signs[k & (k - 1)] if k else signs[0])
+                for k, field in enumerate(fields)]
 
     def elaborate(self, platform):
         m = Module()
@@ -131,5 +128,5 @@ class SerialPE(wiring.Component):
         acc = Signal(signed(config.acc_bits), reset_less=True)
         total = lanes.accumulate(acc, nodes[0], signs[0])
         load = accumulator(m, self, acc, total)
-        back_half(m, self, multiplier_for(config), total, load, lanes.psum)
+        back_half(m, self, multiplier_for(config, bounded=True), total, load, lanes.psum)
         return m

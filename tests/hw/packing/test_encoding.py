@@ -14,7 +14,8 @@ from bitwright.hw.machine.memory_format import (
     row_index,
 )
 from bitwright.hw.machine.presets import PRESETS
-from bitwright.hw.packing.element_codes import encode, part_codes
+from bitwright.hw.packing.code_codec import part_codes
+from bitwright.hw.packing.element_codes import encode
 from bitwright.hw.tiling.gemm_spec import PlanError
 from bitwright.models.datatypes.catalog import datatype
 from bitwright.models.datatypes.datatype import Datatype
