@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 
 from bitwright.compiler.checkpoints.safetensors_checkpoint import Checkpoint, open_checkpoint
 from bitwright.compiler.commands import terminal_report as show
@@ -26,15 +25,26 @@ from bitwright.sim.verilator.simulator import build
 __all__ = ["run_demo"]
 
 
+STEPS = """The demo takes four steps, about two minutes of CPU time the first time:
+  1. map the model to int4 weights in groups of 64            a few seconds
+  2. make the simulator of the machine from its RTL           90 seconds once, then 30
+  3. run one layer on the RTL, with a real sentence           under 10 seconds
+  4. compare every output bit and the number of cycles        under a second
+"""
+
+
 @contextmanager
-def _busy(label: str) -> Iterator[None]:
-    """A spinner on a terminal, a line elsewhere."""
-    if sys.stderr.isatty():
-        with Console(stderr=True).status(label):
-            yield
-    else:
-        print(f"{label} ...", file=sys.stderr, flush=True)
-        yield
+def _step(number: int, label: str) -> Iterator[None]:
+    """Print a line before and after a step on the error stream, with its duration."""
+    print(f"step {number} of 4: {label} ...", file=sys.stderr, flush=True)
+    start = time.monotonic()
+    yield
+    print(f"step {number} of 4: done in {time.monotonic() - start:.1f} s", file=sys.stderr,
+          flush=True)
+
+
+def _note(text: str) -> None:
+    print(f"  {text}", file=sys.stderr, flush=True)
 
 
 def run_demo(layer: str, sentence: str, out: Path, machine: Machine) -> bool:
@@ -43,11 +53,11 @@ def run_demo(layer: str, sentence: str, out: Path, machine: Machine) -> bool:
     every counter is as the models say."""
     source = model_path("minilm")
     ids = TextTokenizer(source).encode(sentence)
-    started = time.monotonic()
-    with show.progress(False) as track:
+    print(STEPS)
+    with _step(1, f"map {source.name} to {out}"), show.progress(False) as track:
         program = map_checkpoint(source, out, machine, Options(tokens=len(ids)), track=track)
     show.print_report(report(program))
-    print(f"mapped to {out} in {time.monotonic() - started:.1f} s\n")
+    print()
     image = open_image(out)
     op = image.layer(layer)
 
@@ -60,19 +70,20 @@ def run_demo(layer: str, sentence: str, out: Path, machine: Machine) -> bool:
     print(f"sentence: {sentence!r}, {len(ids)} tokens")
     print(f"layer: {layer}, {op.m} x {op.k} x {op.n}, {op.macs:,} MACs")
 
-    with _busy(f"building the simulator of {machine.name} (kept for later runs)"):
-        build(machine)
+    with _step(2, f"write the RTL of {machine.name} and compile its simulator"):
+        build(machine, _note)
     started = time.monotonic()
-    with _busy("running the RTL"):
+    with _step(3, "run the layer on the RTL"):
         result = execute(image, op, "rtl", a)
     took = time.monotonic() - started
     assert result.accumulators is not None and result.cycles is not None
-    qm = matrix(image, op)
-    outputs = dequantize_output(result.accumulators, qm, sx, bias(image, op))
-    exact = float_linear(layer, inputs[layer].astype(np.float64), weights[op.tensor],
-                         None if op.bias_tensor is None else weights[op.bias_tensor])
-    noise = float(np.square(outputs - exact).sum() / np.square(exact).sum())
-    wrong = int(np.bitwise_count(result.accumulators ^ mpgemm(a, qm)).sum())
+    with _step(4, "compare outputs and cycles"):
+        qm = matrix(image, op)
+        outputs = dequantize_output(result.accumulators, qm, sx, bias(image, op))
+        exact = float_linear(layer, inputs[layer].astype(np.float64), weights[op.tensor],
+                             None if op.bias_tensor is None else weights[op.bias_tensor])
+        noise = float(np.square(outputs - exact).sum() / np.square(exact).sum())
+        wrong = int(np.bitwise_count(result.accumulators ^ mpgemm(a, qm)).sum())
     print(f"mismatching bits: {wrong} in {op.m * op.n:,} accumulators")
     print(f"cycles: RTL {result.cycles:,}, cycle model {result.model_cycles:,}")
     if not result.good:
