@@ -10,6 +10,7 @@ import typer
 
 from bitwright.compiler.commands import terminal_report as show
 from bitwright.compiler.commands.bench import MAPS, bench_map, bench_shapes
+from bitwright.compiler.commands.command_table import COMPILER
 from bitwright.compiler.commands.demo import run_demo
 from bitwright.compiler.commands.generate import generate_
 from bitwright.compiler.commands.perplexity import perplexity
@@ -30,6 +31,7 @@ from bitwright.hw.machine.description import Machine
 from bitwright.hw.machine.presets import PRESETS, machine
 from bitwright.models.architectures.families import EXAMPLES, read_config
 from bitwright.models.command_line.options_and_files import Pe, overrides, write_text
+from bitwright.models.command_line.program import run_program
 from bitwright.models.quantization.schemes import scheme
 from bitwright.sim.cycle_model.memory_timing import Memory
 
@@ -251,15 +253,8 @@ app.command("schedule")(schedule_command)
 
 
 def main() -> None:
-    """Run the command line. Exit status 2 for wrong usage, 130 when interrupted, 1 for any other
-    error, which takes one line."""
-    try:
-        app()
-    except (ValueError, OSError, RuntimeError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    """Run the commands of compiler."""
+    run_program(COMPILER, "python -m compiler")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from bitwright.fpga.cells import FAMILIES
 from bitwright.fpga.commands import boards as board_commands
 from bitwright.fpga.commands import host as host_commands
 from bitwright.fpga.commands import throughput as throughput_command
+from bitwright.fpga.commands.command_table import FPGA
 from bitwright.fpga.soc import sdram_timing
 from bitwright.fpga.toolchain.synthesis import DEVICES
 from bitwright.fpga.verification.netlist_check import (
@@ -29,6 +30,7 @@ from bitwright.fpga.verification.sdram_traffic import bench as bench_sdram
 from bitwright.hw.machine.presets import PRESETS
 from bitwright.hw.machine.presets import machine as machine_of
 from bitwright.models.command_line.options_and_files import ELEMENTS, Pe, overrides, say, write_text
+from bitwright.models.command_line.program import run_program
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
                   rich_markup_mode=None)
@@ -194,14 +196,8 @@ throughput_command.register(app)
 
 
 def main() -> None:
-    """Run the command line. Exit status 2 for wrong usage, 1 for any other error, in one line."""
-    try:
-        app()
-    except (ValueError, OSError, RuntimeError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    """Run the commands of fpga."""
+    run_program(FPGA, "python -m fpga")
 
 
 if __name__ == "__main__":

@@ -6,12 +6,13 @@ from typing import Annotated
 
 import typer
 
+from bitwright.hw.commands.command_table import HW
 from bitwright.hw.isa.listing import isa_markdown, isa_text
-from bitwright.hw.machine.description import MachineError
 from bitwright.hw.machine.presets import PRESETS
 from bitwright.hw.machine.presets import machine as machine_of
 from bitwright.hw.rtl.core.core import core_ports, core_verilog
 from bitwright.models.command_line.options_and_files import overrides, write_text
+from bitwright.models.command_line.program import run_program
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
                   help="Verilog of the core, the machines, the instruction table.")
@@ -61,14 +62,8 @@ def isa(markdown: Annotated[bool, typer.Option("--markdown", help="As docs/isa.m
 
 
 def main() -> None:
-    try:
-        app()
-    except (MachineError, OSError) as error:
-        text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
-        typer.echo(f"error: {text}", err=True)
-        raise SystemExit(1) from None
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
+    """Run the commands of hw."""
+    run_program(HW, "python -m hw")
 
 
 if __name__ == "__main__":

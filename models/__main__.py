@@ -12,7 +12,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from bitwright.models.assets.fetch import FetchError, model_path
+from bitwright.models.assets.fetch import model_path
+from bitwright.models.command_line.program import run_program
+from bitwright.models.commands.command_table import MODELS
 from bitwright.models.commands.effects import effects
 from bitwright.models.datatypes.catalog import DATATYPES, MIXTURES, datatype
 from bitwright.models.datatypes.datatype import Datatype
@@ -183,12 +185,8 @@ app.command()(effects)
 
 
 def main() -> None:
-    """Run the command line. Exit status 2 for wrong usage, 1 for any other error, in one line."""
-    try:
-        app()
-    except (FetchError, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+    """Run the commands of models."""
+    run_program(MODELS, "python -m models")
 
 
 if __name__ == "__main__":

@@ -10,20 +10,19 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from bitwright.hw.isa.instruction_table import ProgramError
-from bitwright.hw.machine.description import ACT_BITS, Machine, MachineError
+from bitwright.hw.machine.description import ACT_BITS, Machine
 from bitwright.hw.machine.presets import PRESETS
 from bitwright.hw.machine.presets import machine as machine_of
 from bitwright.hw.packing.weight_image import shape_spec
-from bitwright.hw.tiling.gemm_spec import PlanError
 from bitwright.models.architectures.families import EXAMPLES, read_config, transformer
 from bitwright.models.command_line.options_and_files import Pe, overrides, say
+from bitwright.models.command_line.program import run_program
 from bitwright.models.datatypes.catalog import DATATYPES, MIXTURES, datatype
 from bitwright.sim.cocotb_benches.regression import regress as run_regression
+from bitwright.sim.commands.command_table import SIM
 from bitwright.sim.cycle_model.memory_timing import Memory
-from bitwright.sim.cycle_model.program_decoder import CycleModelError
 from bitwright.sim.formal.catalog import PROOFS
-from bitwright.sim.formal.run import FormalError, prove_all
+from bitwright.sim.formal.run import prove_all
 from bitwright.sim.performance.benchmark import run_bench
 from bitwright.sim.performance.bitmod_hpca25 import PUBLISHED, estimate_model, weight_bits
 from bitwright.sim.performance.gemm_estimate import estimate_gemm
@@ -31,7 +30,6 @@ from bitwright.sim.verification.chain_fuzz import ChainComparison, compare_chain
 from bitwright.sim.verification.conformance import check as check_matrix
 from bitwright.sim.verification.gemm_fuzz import MACHINES, Case, Comparison, compare, random_case
 from bitwright.sim.verilator.simulator import build
-from bitwright.sim.verilator.verilator_build import SimulationError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
                   help="Verify a GEMM on RTL, estimate cycles, run regressions and benchmarks.")
@@ -298,12 +296,8 @@ def formal(names: Annotated[list[str] | None, typer.Argument(
 
 
 def main() -> None:
-    try:
-        app()
-    except (MachineError, PlanError, ProgramError, SimulationError, CycleModelError, FormalError,
-            ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
+    """Run the commands of sim."""
+    run_program(SIM, "python -m sim")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,30 @@
+"""Lists the commands of ``bitwright fpga``."""
+
+from bitwright.models.command_line.command_table import Command, Group
+
+__all__ = ["FPGA"]
+
+FPGA = Group("fpga", "Boards, bitstreams, and size and speed on open FPGAs.", (
+    Command("boards", "bitwright.fpga.commands.boards:list_boards",
+            "List the boards, their chips, and the machine built for each by default."),
+    Command("build", "bitwright.fpga.commands.boards:build_bitstream",
+            "Build a bitstream: synthesis, place and route, packing."),
+    Command("program", "bitwright.fpga.commands.boards:program_board",
+            "Load a bitstream into a board that is plugged in."),
+    Command("run", "bitwright.fpga.commands.host:run",
+            "Run one layer of a mapped model on a board, and compare it with the golden model."),
+    Command("board-sim", "bitwright.fpga.commands.host:board_sim",
+            "Simulate a whole board, and run a layer through its serial port."),
+    Command("resources", "bitwright.fpga.commands.boards:resources",
+            "Compare the model of a machine's resources with the syntheses behind it."),
+    Command("throughput", "bitwright.fpga.commands.throughput:throughput_command",
+            "Estimate GMAC/s on a board, and compare with the chip's DSP blocks."),
+    Command("bench-pe", "bitwright.fpga.__main__:bench_pe",
+            "Measure every processing element: LUT4s, Fmax, work per cycle."),
+    Command("dsp-peak", "bitwright.fpga.__main__:peak",
+            "Measure ternary work of the whole array against the chip's DSP blocks."),
+    Command("sdram", "bitwright.fpga.__main__:sdram",
+            "Measure the SDRAM controller against a checking model of the chip."),
+    Command("netlist", "bitwright.fpga.__main__:netlist",
+            "Run random programs on the core's netlist, and compare them with the models."),
+))
