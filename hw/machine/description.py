@@ -12,10 +12,13 @@ from bitwright.hw.elements import ELEMENTS, PLANES
 from bitwright.hw.machine.derived_sizes import MULT_BITS, PSUM_LATENCY, Sizes
 from bitwright.models.errors import Error
 
-__all__ = ["MULT_BITS", "PSUM_LATENCY", "ACT_BITS", "Machine", "MachineError"]
+__all__ = ["ACT_BITS", "ADDED_LATER", "MULT_BITS", "PSUM_LATENCY", "Machine", "MachineError"]
 
 ACT_BITS = (4, 8, 16)
 BUILD_ONLY = ("name", "fabric", "table", "lane_mult")  # fields that no program depends on
+# Metadata of a field that machines did not have at first. While it has its default it is left out
+# of identity and file, so that machines described before it stay what they are.
+ADDED_LATER = {"added_later": True}
 
 
 class MachineError(Error, ValueError):
@@ -148,7 +151,10 @@ class Machine(Sizes):
 
     # ---- forms ---------------------------------------------------------------------------
     def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        """Fields by name, without those of :data:`ADDED_LATER` that have their default."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)
+                if not field.metadata.get("added_later")
+                or getattr(self, field.name) != field.default}
 
     def to_json(self) -> str:
         return json.dumps(self.to_dict(), indent=2) + "\n"
@@ -157,8 +163,8 @@ class Machine(Sizes):
         return "".join(f"{key} = {json.dumps(value)}\n" for key, value in self.to_dict().items())
 
     def identity(self) -> int:
-        """32-bit hash of everything that a program depends on (not the name, not how arithmetic is
-        built)."""
+        """32-bit hash of everything that a program depends on: not of the name, nor of how
+        arithmetic is built."""
         fields = {k: v for k, v in self.to_dict().items() if k not in BUILD_ONLY} | {
             "tl2": self.tl2}
         text = json.dumps(fields, sort_keys=True)

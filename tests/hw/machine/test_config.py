@@ -1,8 +1,9 @@
 import json
+from dataclasses import dataclass, field
 
 import pytest
 
-from bitwright.hw.machine.description import Machine, MachineError
+from bitwright.hw.machine.description import ADDED_LATER, Machine, MachineError
 from bitwright.hw.machine.presets import PRESETS, machine
 
 
@@ -146,3 +147,22 @@ def test_sums_of_decoded_weights_fit(changes, pe):
     value = {"serial": 40, "mac": 1 << config.value_bits - 1}[pe]
     assert value * config.k_tile << config.act_bits - 1 <= 1 << config.acc_bits - 1
     assert config.acc_bits == 18
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extended(Machine):
+    """A machine of a later release, with one field more."""
+
+    dummy: int = field(default=3, metadata=ADDED_LATER)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_field_added_later_changes_no_machine_that_leaves_it_alone(name):
+    preset = PRESETS[name]
+    later = Extended.from_json(preset.to_json())
+    assert later.dummy == 3
+    assert later.identity() == preset.identity()
+    assert later.to_json() == preset.to_json() and later.to_toml() == preset.to_toml()
+    set_ = later.replace(dummy=4)
+    assert set_.identity() != preset.identity()
+    assert Extended.from_json(set_.to_json()) == Extended.from_toml(set_.to_toml()) == set_
