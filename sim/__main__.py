@@ -28,7 +28,7 @@ from bitwright.sim.performance.bitmod_hpca25 import PUBLISHED, estimate_model, w
 from bitwright.sim.performance.gemm_estimate import estimate_gemm
 from bitwright.sim.verification.chain_fuzz import ChainComparison, compare_chain, random_chain
 from bitwright.sim.verification.conformance import check as check_matrix
-from bitwright.sim.verification.gemm_fuzz import MACHINES, Case, Comparison, compare, random_case
+from bitwright.sim.verification.gemm_fuzz import Case, Comparison, compare, machines, random_case
 from bitwright.sim.verilator.simulator import build
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
@@ -195,7 +195,7 @@ def fuzz(programs: Annotated[int, typer.Option(min=1, help="How many.")] = 330,
          as_json: Json = False) -> None:
     """Random programs on machines of every kind with three memories: every bit and every counter
     must agree. Exit status 1 if one does not."""
-    for config in MACHINES:
+    for config in machines():
         build(config, say)
     failures = []
     found: Comparison | ChainComparison

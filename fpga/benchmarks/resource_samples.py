@@ -9,17 +9,18 @@ from typing import Any
 from bitwright.fpga.boards.board import BOARDS
 from bitwright.fpga.toolchain.bitstream_build import synthesis
 from bitwright.fpga.toolchain.synthesis import LUT4S
+from bitwright.hw.elements import ELEMENTS
 from bitwright.hw.machine.chip_resources import Sample, Use
 from bitwright.hw.machine.description import Machine
 from bitwright.hw.machine.presets import PRESETS
 
-__all__ = ["MACHINES", "measure", "netlist_use", "tools"]
+__all__ = ["machines", "measure", "netlist_use", "tools"]
 
 Say = Callable[[str], None]
 
 
-def _machines() -> Iterator[tuple[str, Machine]]:
-    """Boards and machines: of every kind of element a few sizes."""
+def machines() -> Iterator[tuple[str, Machine]]:
+    """Yield boards and machines: of every kind of element a few sizes."""
     base = PRESETS["ulx3s-12f"].replace(builders=4, act_depth=256)
     for name in ("ulx3s-12f", "ulx3s-85f"):
         yield "ulx3s-85f", PRESETS[name]
@@ -27,37 +28,14 @@ def _machines() -> Iterator[tuple[str, Machine]]:
     def large(**fields: Any) -> tuple[str, Machine]:
         return "ulx3s-85f", base.replace(**{"name": "sample", **fields})
 
-    yield large(rows=1, cols=2, k_tile=16)
-    yield large(rows=2, cols=2, k_tile=32)
-    yield large(rows=4, cols=2, k_tile=64, builders=2)
-    yield large(rows=2, cols=4, k_tile=32, builders=8, queue_depth=4)
-    yield large(rows=2, cols=4, k_tile=64, act_bits=16)
-    yield large(rows=2, cols=2, k_tile=64, act_bits=4)
-    for rows, cols, k_tile in ((1, 2, 48), (2, 4, 48), (2, 2, 96)):
-        yield large(table="tl2", rows=rows, cols=cols, k_tile=k_tile)
-    for rows, cols, k_tile in ((1, 2, 16), (2, 2, 32), (2, 4, 64)):
-        yield large(table="mux", rows=rows, cols=cols, k_tile=k_tile)
-    for rows, cols, k_tile in ((1, 2, 16), (2, 2, 16), (4, 2, 16), (2, 4, 32)):
-        yield large(pe="serial", rows=rows, cols=cols, k_tile=k_tile)
-    yield large(pe="serial", rows=2, cols=2, k_tile=16, dequant="serial", scale_units=5)
-    for rows, cols, k_tile, bits in ((1, 2, 16, 6), (2, 2, 16, 4), (2, 4, 16, 8), (2, 2, 32, 6)):
-        yield large(pe="mac", rows=rows, cols=cols, k_tile=k_tile, value_bits=bits)
-    for rows, cols in ((1, 2), (2, 2)):
-        yield large(pe="mac", lane_mult="dsp", rows=rows, cols=cols, k_tile=16)
+    for name, element in ELEMENTS.items():
+        for fields in element.syntheses.get("ecp5", ()):
+            yield large(pe=name, **fields)
     ice = PRESETS["icebreaker"]
     yield "icebreaker", ice
-    for fields in ({"k_tile": 32, "builders": 2},
-                   {"cols": 2, "k_tile": 8}, {"rows": 2, "cols": 2, "k_tile": 8},
-                   {"queue_depth": 2}, {"queue_depth": 3}, {"queue_depth": 4, "cols": 2},
-                   {"act_bits": 4}, {"cols": 2}, {"rows": 2}, {"queue_depth": 4}):
-        yield "icebreaker", ice.replace(**{"name": "sample", **fields})
-    for k_tile in (4, 8, 16):
-        yield "icebreaker", ice.replace(name="sample", pe="serial", k_tile=k_tile)
-    for k_tile, bits in ((4, 4), (8, 4), (8, 6)):
-        yield "icebreaker", ice.replace(name="sample", pe="mac", k_tile=k_tile, value_bits=bits)
-
-
-MACHINES: tuple[tuple[str, Machine], ...] = tuple(_machines())
+    for name, element in ELEMENTS.items():
+        for fields in element.syntheses.get("ice40", ()):
+            yield "icebreaker", ice.replace(**{"name": "sample", "pe": name, **fields})
 
 
 def netlist_use(netlist: bytes, family: str) -> Use:
@@ -84,12 +62,13 @@ def netlist_use(netlist: bytes, family: str) -> Use:
                dsps=count["SB_MAC16"])
 
 
-def measure(say: Say, machines: Sequence[tuple[str, Machine]] = MACHINES) -> Iterator[Sample]:
-    """Synthesize machines for boards, or take what is in the cache. Raises
+def measure(say: Say, chosen: Sequence[tuple[str, Machine]] | None = None) -> Iterator[Sample]:
+    """Synthesize all machines, or those ``chosen``, or take what is in the cache. Raises
     :class:`bitwright.fpga.toolchain.synthesis.ToolError`."""
-    for number, (name, machine) in enumerate(machines, 1):
+    every = [*machines()] if chosen is None else chosen
+    for number, (name, machine) in enumerate(every, 1):
         board = BOARDS[name]
-        say(f"{number} of {len(machines)}: {machine.rows} x {machine.cols} {machine.pe} elements "
+        say(f"{number} of {len(every)}: {machine.rows} x {machine.cols} {machine.pe} elements "
             f"of {machine.k_tile} for {name}")
         stage = synthesis(board, machine)
         stage.run()

@@ -8,14 +8,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from bitwright.hw.elements import ELEMENTS
 from bitwright.hw.machine.description import Machine
 from bitwright.hw.machine.presets import PRESETS
 from bitwright.sim.cocotb_benches.runner import BenchResult, run_bench
 
-__all__ = ["BENCHES", "MACHINES", "regress"]
+__all__ = ["BENCHES", "machines", "regress"]
 
 BENCHES = ("gemm", "control")
-MACHINES: tuple[Machine, ...] = (
+COMMON: tuple[Machine, ...] = (
     PRESETS["tiny"],
     # One row, one bank of tables of registers, a memory narrower than a result.
     PRESETS["icebreaker"].replace(program_depth=1024),
@@ -23,21 +24,19 @@ MACHINES: tuple[Machine, ...] = (
     Machine(name="scarce", rows=2, cols=4, k_tile=32, builders=2, memory_bits=64,
             weight_depth=256, act_depth=16, scale_depth=64, psum_depth=16, out_depth=32,
             program_depth=2048, outstanding=2),
-    # One table bank, words of 5 bits per three weights, which leave gaps in the buffer.
-    Machine(name="tl2", rows=2, cols=4, k_tile=24, builders=4, table="tl2", act_bits=4,
-            memory_bits=16),
-    # Terms; the scale two bits at a time.
-    Machine(name="serial", pe="serial", rows=2, cols=4, k_tile=8, builders=2, dequant="serial",
-            memory_bits=64, weight_depth=128, act_depth=64, scale_depth=64, psum_depth=16,
-            out_depth=32, outstanding=2),
-    # Whole weights; wide activations.
-    Machine(name="mac", pe="mac", rows=4, cols=2, k_tile=8, builders=2, act_bits=16),
 )
 
 
-def regress(waves: bool = False, seed: int | None = None, machines: Sequence[Machine] = MACHINES,
-            benches: Sequence[str] = BENCHES) -> int:
-    """Run every bench on every machine and print a table; 0 if all tests pass, else 1.
+def machines() -> tuple[Machine, ...]:
+    """Return the machines of the regression: common ones, then those of every element."""
+    return (*COMMON, *(Machine(pe=name, **fields) for name, element in ELEMENTS.items()
+                       for fields in element.benches))
+
+
+def regress(waves: bool = False, seed: int | None = None,
+            chosen: Sequence[Machine] | None = None, benches: Sequence[str] = BENCHES) -> int:
+    """Run every bench on every machine, or on those ``chosen``, and print a table; 0 if all tests
+    pass, else 1.
 
     Without ``seed`` a new one is drawn and printed; the same seed repeats a run. With ``waves``
     FST files are kept and their paths printed.
@@ -48,7 +47,7 @@ def regress(waves: bool = False, seed: int | None = None, machines: Sequence[Mac
     console.print(f"seed {seed} (repeat with SEED={seed})")
     table = Table("bench", "machine", "seed", "tests", "passed", "seconds")
     results: list[BenchResult] = []
-    for machine in machines:
+    for machine in machines() if chosen is None else chosen:
         for bench in benches:
             result = run_bench(machine, bench, seed=seed, waves=waves)
             results.append(result)

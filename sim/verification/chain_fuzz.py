@@ -10,7 +10,7 @@ from bitwright.hw.codegen.standalone_layout import layout
 from bitwright.hw.packing.weight_image import by_column, gemm_spec, pack_weights
 from bitwright.models.inference.golden import mpgemm
 from bitwright.sim.cycle_model.model import run_cycles
-from bitwright.sim.verification.gemm_fuzz import MACHINES, Case, random_gemm
+from bitwright.sim.verification.gemm_fuzz import Case, machines, random_gemm
 from bitwright.sim.verification.random_operands import random_activations, random_matrix, supported
 from bitwright.sim.verilator.chain_run import chain_layout, run_chain
 
@@ -55,9 +55,10 @@ def random_chain(seed: int) -> ChainCase:
     """Chain number ``seed``: every machine in turn; some products alike, some of other shapes, and
     of other datatypes where nothing is decoded."""
     rng = np.random.default_rng([seed, 1])
-    machine = MACHINES[seed % len(MACHINES)]
+    known = machines()
+    machine = known[seed % len(known)]
     names = supported(machine)
-    name = names[seed // len(MACHINES) % len(names)]
+    name = names[seed // len(known) % len(names)]
     most = (20, 300 if machine.act_bits <= 8 else 60, 80)
     cases: list[Case] = []
     for index in range(int(rng.integers(2, MOST_PRODUCTS + 1))):

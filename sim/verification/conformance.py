@@ -8,7 +8,7 @@ from bitwright.hw.packing.element_codes import encode
 from bitwright.hw.tiling.gemm_spec import PlanError
 from bitwright.models.datatypes.catalog import DATATYPES, MIXTURES, datatype
 from bitwright.sim.cycle_model.memory_timing import Memory
-from bitwright.sim.verification.gemm_fuzz import MACHINES, Case, compare
+from bitwright.sim.verification.gemm_fuzz import Case, compare, machines
 from bitwright.sim.verification.random_operands import has_offsets, supported
 
 __all__ = ["GROUP_SIZES", "cases", "check", "refusals"]
@@ -42,12 +42,13 @@ def refusals(machine: Machine) -> dict[str, str]:
     return found
 
 
-def check(machines: tuple[Machine, ...] = MACHINES,
+def check(chosen: tuple[Machine, ...] | None = None,
           say: Callable[[str], None] = lambda text: None) -> list[dict[str, Any]]:
-    """Per machine: how many pairs ran, those that differ, and what is refused: types by the
-    elements, and (``beyond``) GEMMs whose sums the accumulators cannot hold."""
+    """Compare on every machine, or on those ``chosen``. A row per machine says how many pairs ran,
+    which differ, and what is refused: types by the elements, and (``beyond``) GEMMs whose sums the
+    accumulators cannot hold."""
     rows = []
-    for machine in machines:
+    for machine in machines() if chosen is None else chosen:
         say(f"{machine.name}: {len(supported(machine))} datatypes, {len(GROUP_SIZES)} group sizes")
         ran, failed, beyond = 0, [], []
         for case in cases(machine):

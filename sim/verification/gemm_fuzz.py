@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from bitwright.hw.elements import ELEMENTS
 from bitwright.hw.machine.description import Machine
 from bitwright.hw.machine.presets import PRESETS
 from bitwright.models.inference.golden import mpgemm
@@ -21,31 +22,23 @@ from bitwright.sim.verilator.gemm_run import simulate_gemm
 from bitwright.sim.verilator.simulator import RunResult
 from bitwright.sim.verilator.verilator_build import Say, silent
 
-__all__ = ["Case", "Comparison", "MACHINES", "compare", "random_case", "random_gemm"]
+__all__ = ["Case", "Comparison", "compare", "machines", "random_case", "random_gemm"]
 
-# Small machines that differ in every parameter that shapes control or data flow.
-MACHINES: tuple[Machine, ...] = (
+# Small machines that differ in the parameters that shape control or data flow of any element.
+COMMON: tuple[Machine, ...] = (
     PRESETS["tiny"],
     Machine(name="wide", rows=4, cols=4, k_tile=32, builders=2, memory_bits=64, weight_depth=512,
             act_depth=256, scale_depth=256, psum_depth=32, out_depth=32, outstanding=2),
     # The board's program memory holds 256 instructions, which the host's cuts fit.
     PRESETS["icebreaker"].replace(program_depth=1024),
-    Machine(name="tl2", rows=2, cols=4, k_tile=24, builders=4, table="tl2"),
-    Machine(name="lut-a4", act_bits=4),
-    Machine(name="lut-a16", act_bits=16, builders=1),
-    Machine(name="serial", pe="serial", k_tile=8, builders=2),
-    Machine(name="serial-steps", pe="serial", rows=4, cols=4, k_tile=16, builders=2,
-            dequant="serial", memory_bits=64, weight_depth=128, act_depth=64, scale_depth=64,
-            psum_depth=16, out_depth=32, outstanding=2),
-    Machine(name="serial-a16", pe="serial", rows=1, k_tile=4, builders=1, act_bits=16,
-            dequant="serial", scale_units=5),
-    Machine(name="mac", pe="mac", k_tile=8, builders=1, cols=4, memory_bits=16),
-    Machine(name="mac-wide", pe="mac", rows=4, cols=4, k_tile=16, builders=4, value_bits=8,
-            dequant="serial", memory_bits=64),
-    Machine(name="mac-a4", pe="mac", rows=8, cols=2, k_tile=4, builders=1, act_bits=4,
-            value_bits=4, memory_bits=16),
 )
 MEMORIES = (Memory(latency=8), Memory(latency=40), Memory(latency=150, interval=2))
+
+
+def machines() -> tuple[Machine, ...]:
+    """Return the machines that are compared: common ones, then the samples of every element."""
+    return (*COMMON, *(Machine(pe=name, **fields) for name, element in ELEMENTS.items()
+                       for fields in element.samples))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,9 +109,10 @@ def compare(case: Case, say: Say = silent, simulator: Path | None = None) -> Com
 
 def random_case(seed: int) -> Case:
     """Case number ``seed``: every machine in turn, and every datatype that it runs."""
-    machine = MACHINES[seed % len(MACHINES)]
+    known = machines()
+    machine = known[seed % len(known)]
     names = supported(machine)
-    return random_gemm(machine, names[seed // len(MACHINES) % len(names)], seed)
+    return random_gemm(machine, names[seed // len(known) % len(names)], seed)
 
 
 def random_gemm(machine: Machine, datatype: str, seed: int,

@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from bitwright.sim.verification.gemm_fuzz import MACHINES, compare, random_case
+from bitwright.sim.verification.gemm_fuzz import compare, machines, random_case
 from bitwright.sim.verification.random_operands import supported
+
+MACHINES = machines()
 
 EACH = 80  # programs per machine: every datatype twice
 CASES = [random_case(seed) for seed in range(EACH * len(MACHINES))]

@@ -4,8 +4,10 @@ import pytest
 
 from bitwright.models.datatypes.catalog import DATATYPES, MIXTURES
 from bitwright.sim.verification.conformance import GROUP_SIZES, cases, check, refusals
-from bitwright.sim.verification.gemm_fuzz import MACHINES
+from bitwright.sim.verification.gemm_fuzz import machines
 from bitwright.sim.verification.random_operands import supported
+
+MACHINES = machines()
 
 
 @pytest.mark.parametrize("machine", MACHINES, ids=[machine.name for machine in MACHINES])

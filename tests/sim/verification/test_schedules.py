@@ -21,10 +21,12 @@ from bitwright.hw.tiling.plan_search import all_plans, plans_alike, weights_fit
 from bitwright.models.inference.golden import mpgemm
 from bitwright.sim.cycle_model.memory_timing import Memory
 from bitwright.sim.cycle_model.model import run_cycles
-from bitwright.sim.verification.gemm_fuzz import MACHINES
+from bitwright.sim.verification.gemm_fuzz import machines
 from bitwright.sim.verification.random_operands import random_activations, random_matrix
 from bitwright.sim.verilator.gemm_run import run_gemm
 from bitwright.sim.verilator.simulator import run
+
+MACHINES = machines()
 
 NAMED = {machine.name: machine for machine in MACHINES}
 MEMORIES = (Memory(latency=8), Memory(latency=40), Memory(latency=150, interval=2))

@@ -9,10 +9,12 @@ from bitwright.hw.packing.weight_image import gemm_spec, pack_weights
 from bitwright.models.inference.golden import mpgemm
 from bitwright.sim.cycle_model.model import run_cycles
 from bitwright.sim.verification.chain_fuzz import compare_chain, random_chain
-from bitwright.sim.verification.gemm_fuzz import MACHINES
+from bitwright.sim.verification.gemm_fuzz import machines
 from bitwright.sim.verification.random_operands import random_activations, random_matrix
 from bitwright.sim.verilator.chain_run import chain_layout, run_chain
 from bitwright.sim.verilator.verilator_build import SimulationError
+
+MACHINES = machines()
 
 EACH = 10   # chains per machine
 CHAINS = [random_chain(seed) for seed in range(EACH * len(MACHINES))]

@@ -23,10 +23,12 @@ from bitwright.hw.tiling.gemm_spec import PlanError
 from bitwright.hw.tiling.plan_search import all_plans
 from bitwright.models.inference.golden import mpgemm
 from bitwright.sim.cycle_model.memory_timing import Memory
-from bitwright.sim.verification.gemm_fuzz import MACHINES
+from bitwright.sim.verification.gemm_fuzz import machines
 from bitwright.sim.verification.random_operands import random_activations, random_matrix
 from bitwright.sim.verilator.series_run import launch_cycles, run_series, series
 from bitwright.sim.verilator.simulator import run
+
+MACHINES = machines()
 
 NAMED = {machine.name: machine for machine in MACHINES}
 
