@@ -26,11 +26,12 @@ from bitwright.compiler.mapping.map_shapes import map_shapes
 from bitwright.compiler.passes import PASSES
 from bitwright.compiler.passes.choose_datatypes import AUTO, NATIVE
 from bitwright.compiler.scheduling.layer_plan import HEURISTIC, SCHEDULES
+from bitwright.hw.elements.element_option import Pe
 from bitwright.hw.isa.program_tree import disassemble
 from bitwright.hw.machine.description import Machine
 from bitwright.hw.machine.presets import PRESETS, machine
 from bitwright.models.architectures.families import EXAMPLES, read_config
-from bitwright.models.command_line.options_and_files import Pe, overrides, write_text
+from bitwright.models.command_line.options_and_files import overrides, write_text
 from bitwright.models.command_line.program import run_program
 from bitwright.models.quantization.schemes import scheme
 from bitwright.sim.cycle_model.memory_timing import Memory

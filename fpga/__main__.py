@@ -27,9 +27,11 @@ from bitwright.fpga.verification.netlist_check import (
 )
 from bitwright.fpga.verification.sdram_traffic import BURST
 from bitwright.fpga.verification.sdram_traffic import bench as bench_sdram
+from bitwright.hw.elements import ELEMENTS
+from bitwright.hw.elements.element_option import Pe, known_element
 from bitwright.hw.machine.presets import PRESETS
 from bitwright.hw.machine.presets import machine as machine_of
-from bitwright.models.command_line.options_and_files import ELEMENTS, Pe, overrides, say, write_text
+from bitwright.models.command_line.options_and_files import overrides, say, write_text
 from bitwright.models.command_line.program import run_program
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
@@ -59,10 +61,6 @@ def _family(value: str | None) -> str | None:
     return _known(FAMILIES, value)
 
 
-def _pe(value: str | None) -> str | None:
-    return _known(ELEMENTS, value)
-
-
 def _console() -> Console:
     return Console(highlight=False, width=None if sys.stdout.isatty() else 140)
 
@@ -81,7 +79,7 @@ def _print(found: dict) -> None:
 @app.command("bench-pe")
 def bench_pe(
     pe: Annotated[str | None, typer.Option(
-        callback=_pe, help=f"One kind of element: {', '.join(ELEMENTS)}.")] = None,
+        callback=known_element, help=f"One kind of element: {', '.join(ELEMENTS)}.")] = None,
     device: Annotated[str | None, typer.Option(
         callback=_device, help=f"One device: {', '.join(DEVICES)}.")] = None,
     k_tile: Annotated[int | None, typer.Option(

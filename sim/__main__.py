@@ -10,12 +10,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from bitwright.hw.elements.element_option import Pe
 from bitwright.hw.machine.description import ACT_BITS, Machine
 from bitwright.hw.machine.presets import PRESETS
 from bitwright.hw.machine.presets import machine as machine_of
 from bitwright.hw.packing.weight_image import shape_spec
 from bitwright.models.architectures.families import EXAMPLES, read_config, transformer
-from bitwright.models.command_line.options_and_files import Pe, overrides, say
+from bitwright.models.command_line.options_and_files import overrides, say
 from bitwright.models.command_line.program import run_program
 from bitwright.models.datatypes.catalog import DATATYPES, MIXTURES, datatype
 from bitwright.sim.cocotb_benches.regression import regress as run_regression

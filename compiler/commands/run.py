@@ -21,7 +21,8 @@ from bitwright.compiler.runtime.run_layer import (
     random_activations,
 )
 from bitwright.compiler.runtime.text_run import run_text
-from bitwright.models.command_line.options_and_files import Pe, say
+from bitwright.hw.elements.element_option import Pe
+from bitwright.models.command_line.options_and_files import say
 from bitwright.models.nonlinear import floating_point as functions
 from bitwright.models.nonlinear.floating_point import Functions
 from bitwright.models.nonlinear.integer import INTEGER

@@ -15,11 +15,12 @@ from bitwright.compiler.mapping.map_shapes import shapes_program
 from bitwright.compiler.scheduling.cosma import SolverError, schedule
 from bitwright.compiler.scheduling.ilp_tiling import SECONDS, choose_plan, grid_of
 from bitwright.compiler.scheduling.layer_plan import plan_layer
+from bitwright.hw.elements.element_option import Pe
 from bitwright.hw.machine.description import Machine
 from bitwright.hw.machine.presets import PRESETS, machine
 from bitwright.hw.tiling.tile_plan import Plan
 from bitwright.models.architectures.families import EXAMPLES, read_config
-from bitwright.models.command_line.options_and_files import Pe, overrides
+from bitwright.models.command_line.options_and_files import overrides
 from bitwright.sim.cycle_model.memory_timing import Memory
 from bitwright.sim.performance.gemm_estimate import plan_cycles
 

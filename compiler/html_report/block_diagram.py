@@ -33,11 +33,8 @@ def _buffer(machine: Machine, depth: int, width: int) -> list[str]:
 
 
 def _element_lines(machine: Machine) -> list[str]:
-    kinds = {"lut": f"{machine.tables} tables of {machine.lane_acts} activations",
-             "serial": "terms, one power of two each",
-             "mac": f"multipliers of {machine.value_bits} bits ({machine.lane_mult})"}
     return [f"{machine.rows} rows: tokens", f"{machine.cols} columns: output channels",
-            f"{machine.pe}: {kinds[machine.pe]}",
+            f"{machine.pe}: {machine.element.summary(machine)}",
             f"{machine.k_tile} activations of {machine.act_bits} bits each, "
             f"{machine.banks} bank{'s' * (machine.banks > 1)}",
             f"{machine.psum_depth:,} partial sums each; scales by {machine.dequant}",
@@ -77,7 +74,7 @@ def diagram(machine: Machine, memory: Mapping[str, int], totals: Mapping[str, An
         _box(430, 345, 200, 62, "Output buffers", [
             f"{machine.rows} x {machine.out_depth:,} words", f"of {machine.out_word_bits} bits",
         ], "box buffer"),
-        _box(680, 20, 250, 62, "Table filler" if machine.pe == "lut" else "Filler", [
+        _box(680, 20, 250, 62, "Filler" if machine.decodes else "Table filler", [
             f"{machine.builders} builders per row",
             f"{fill} cycle{'s' * (fill > 1)} per K-tile"], "box engine"),
         _box(680, 130, 250, 150, "Array", _element_lines(machine) + [

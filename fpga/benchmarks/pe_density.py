@@ -6,6 +6,7 @@ from typing import Any
 
 from bitwright.fpga.toolchain.out_of_context import Pinned, Surrounded, unit_verilog
 from bitwright.fpga.toolchain.synthesis import DEVICES, Device, Usage, measure_verilog
+from bitwright.hw.elements import CODES, ELEMENTS
 from bitwright.hw.machine.description import Machine
 from bitwright.hw.packing.element_codes import encode
 from bitwright.hw.rtl.array.row import element
@@ -36,26 +37,15 @@ class Case:
 
 
 def _case(label: str, device: str = "ecp5", **fields: Any) -> Case:
+    if fields.get("pe") == Machine.pe:  # the default is not recorded
+        del fields["pe"]
     return Case(label=label, device=device, fields=tuple(sorted(fields.items())))
 
 
 def _cases() -> Iterable[Case]:
-    for k_tile in (64, 128):
-        yield _case("lut", k_tile=k_tile)
-    yield _case("lut tl2", table="tl2", k_tile=48)
-    yield _case("lut mux", table="mux", k_tile=64)
-    for k_tile in (16, 32, 64):
-        yield _case("serial", pe="serial", k_tile=k_tile)
-    for k_tile in (16, 64):
-        yield _case("serial, serial scale", pe="serial", k_tile=k_tile, dequant="serial")
-    for k_tile in (16, 64):
-        yield _case("serial, serial scale, 5 units", pe="serial", k_tile=k_tile, dequant="serial",
-                    scale_units=5)
-    for value_bits in (2, 4, 6, 8):
-        for k_tile in (16, 64):
-            yield _case(f"mac {value_bits} bit", pe="mac", value_bits=value_bits, k_tile=k_tile)
-    for k_tile in (16, 64):
-        yield _case("mac 6 bit, DSP", pe="mac", value_bits=6, lane_mult="dsp", k_tile=k_tile)
+    for name, known in ELEMENTS.items():
+        for label, fields in known.densities:
+            yield _case(label, pe=name, **fields)
     # UP5K has multipliers; an 18-bit one in HX8K's fabric is larger than the rest of an element.
     for device, dequant, label in (("up5k", "dsp", ""), ("hx8k", "serial", ", serial scale")):
         for k_tile in (16, 64):
@@ -64,7 +54,7 @@ def _cases() -> Iterable[Case]:
             if (device, k_tile) != ("up5k", 64):    # the others are larger than the chip
                 yield _case(f"serial{label}", device, pe="serial", **sizes)
                 yield _case(f"mac 4 bit{label}", device, pe="mac", value_bits=4, **sizes)
-    for pe in ("serial", "mac"):
+    for pe in (name for name, each in ELEMENTS.items() if each.form == CODES):
         yield Case(label=f"{pe} decoder", device="ecp5", decoder=True, fields=(
             ("builders", 4), ("cols", 1), ("k_tile", 16), ("pe", pe)))
 

@@ -14,9 +14,10 @@ from bitwright.fpga.benchmarks.resource_samples import measure, tools
 from bitwright.fpga.boards.board import BOARDS, Board, BoardError, board
 from bitwright.fpga.toolchain.bitstream_build import Built, build, write
 from bitwright.fpga.toolchain.loader import program
+from bitwright.hw.elements.element_option import Pe
 from bitwright.hw.machine.chip_resources import estimate, record, shortage, table_of
 from bitwright.hw.machine.description import Machine
-from bitwright.models.command_line.options_and_files import Pe, overrides, say
+from bitwright.models.command_line.options_and_files import overrides, say
 
 __all__ = ["register"]
 

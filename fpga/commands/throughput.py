@@ -11,7 +11,8 @@ from rich.table import Table
 
 from bitwright.fpga.benchmarks.throughput import GROUP, SHAPES, kind_of, throughput
 from bitwright.fpga.boards.board import BOARDS, board
-from bitwright.models.command_line.options_and_files import Pe, overrides, say, write_text
+from bitwright.hw.elements.element_option import Pe
+from bitwright.models.command_line.options_and_files import overrides, say, write_text
 
 __all__ = ["register"]
 

@@ -158,7 +158,7 @@ def _report(board: Board, machine: Machine, seed: int, synthesis: Stage, route: 
         "one_bit_products_per_cycle": products,
         "peak_gmacs": {name: round(products / slots * board.clock_mhz / 1e3, 3)
                        for name, slots in (("W4A8", 4), ("W2A8", 2), ("W1A8", 1))}
-        if machine.pe == "lut" else {},
+        if not machine.decodes else {},
         "seconds": {"synthesis": synthesis.seconds, "place and route": route.seconds,
                     "bitstream": pack.seconds},
         "tools": {name: importlib.metadata.version(name) for name in (

@@ -51,6 +51,7 @@ class Element(Protocol):
     samples : small machines, as fields, for random comparisons of RTL, golden model and cycle model
     benches : machines for the cocotb regression
     syntheses : machines that the resource model is fitted to, by chip family
+    densities : label and fields of the machines whose elements are measured alone, on ECP5
     """
 
     name: str
@@ -60,6 +61,7 @@ class Element(Protocol):
     samples: Sequence[Fields] = ()
     benches: Sequence[Fields] = ()
     syntheses: Mapping[str, Sequence[Fields]] = {}
+    densities: Sequence[tuple[str, Fields]] = ()
 
     # ---- sizes --------------------------------------------------------------------------
     def check(self, machine: MachineSizes) -> str | None:

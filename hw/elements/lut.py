@@ -40,6 +40,10 @@ class LutElement(Element):
             {"queue_depth": 4, "cols": 2}, {"act_bits": 4}, {"cols": 2}, {"rows": 2},
             {"queue_depth": 4}),
     }
+    densities = (
+        ("lut", {"k_tile": 64}), ("lut", {"k_tile": 128}),
+        ("lut tl2", {"table": "tl2", "k_tile": 48}), ("lut mux", {"table": "mux", "k_tile": 64}),
+    )
 
     def lanes(self, machine: MachineSizes) -> int:
         return machine.tables

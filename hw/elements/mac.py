@@ -32,6 +32,12 @@ class MacElement(Element):
         "ice40": tuple({"k_tile": k_tile, "value_bits": bits}
                        for k_tile, bits in ((4, 4), (8, 4), (8, 6))),
     }
+    densities = (
+        *((f"mac {bits} bit", {"value_bits": bits, "k_tile": k_tile})
+          for bits in (2, 4, 6, 8) for k_tile in (16, 64)),
+        *(("mac 6 bit, DSP", {"value_bits": 6, "lane_mult": "dsp", "k_tile": k_tile})
+          for k_tile in (16, 64)),
+    )
 
     def lane_bits(self, machine: MachineSizes) -> int:
         return machine.value_bits

@@ -32,6 +32,12 @@ class SerialElement(Element):
             {"rows": 2, "cols": 2, "k_tile": 16, "dequant": "serial", "scale_units": 5}),
         "ice40": ({"k_tile": 4}, {"k_tile": 8}, {"k_tile": 16}),
     }
+    densities = (
+        *(("serial", {"k_tile": k_tile}) for k_tile in (16, 32, 64)),
+        *(("serial, serial scale", {"k_tile": k_tile, "dequant": "serial"}) for k_tile in (16, 64)),
+        *(("serial, serial scale, 5 units",
+           {"k_tile": k_tile, "dequant": "serial", "scale_units": 5}) for k_tile in (16, 64)),
+    )
 
     def lane_bits(self, machine: MachineSizes) -> int:
         """Return the bits of a term: exponent, nonzero, sign."""

@@ -6,24 +6,10 @@ import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
-__all__ = ["Pe", "overrides", "say", "write_text"]
-
-ELEMENTS = ("lut", "serial", "mac")
-
-
-def _element(value: str | None) -> str | None:
-    if value is not None and value not in ELEMENTS:
-        raise typer.BadParameter(f"must be one of {', '.join(ELEMENTS)}, not {value!r}")
-    return value
-
-
-Pe = Annotated[str | None, typer.Option(
-    "--pe", callback=_element, metavar="|".join(ELEMENTS),
-    help="Kind of processing element, in place of the machine's own.")]
+__all__ = ["overrides", "say", "write_text"]
 
 
 def overrides(pairs: Iterable[str] | None) -> dict[str, str]:
