@@ -1,0 +1,1 @@
+"""Reads the containers of checkpoints, safetensors and GGUF, as named tensors."""
