@@ -1,0 +1,1 @@
+"""Boards: the system around the core, bitstreams, the link, and the host that runs layers."""

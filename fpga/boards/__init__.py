@@ -1,0 +1,1 @@
+"""The boards that bitstreams are built for, one file each."""

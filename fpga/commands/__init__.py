@@ -1,0 +1,1 @@
+"""The commands that build bitstreams and talk to boards."""

@@ -1,0 +1,1 @@
+"""Runs the layers of a mapped model on a board, over its link."""

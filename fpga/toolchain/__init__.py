@@ -1,0 +1,1 @@
+"""Runs Yosys, nextpnr and the packers: from Verilog to a checked bitstream."""

@@ -1,0 +1,1 @@
+"""Compares boards and netlists with the golden model, in simulation."""

@@ -1,0 +1,1 @@
+"""The commands that print machines and export Verilog."""

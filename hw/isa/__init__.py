@@ -1,0 +1,1 @@
+"""The instruction set: fields, encoding, programs as trees of loops, and their text."""

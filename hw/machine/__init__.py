@@ -1,0 +1,1 @@
+"""The machine description, and every size that follows from it."""

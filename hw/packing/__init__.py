@@ -1,0 +1,1 @@
+"""Packs weights and activations into the words of the buffers, and outputs back."""

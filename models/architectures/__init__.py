@@ -1,0 +1,1 @@
+"""Transformers without weights: configurations, families, operators, tensor names."""

@@ -1,0 +1,1 @@
+"""Fetches model files once, checks their hashes, and keeps them in a cache."""

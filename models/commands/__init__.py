@@ -1,0 +1,1 @@
+"""The commands on models alone: fetching, number formats, what quantizing loses."""

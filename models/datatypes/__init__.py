@@ -1,0 +1,1 @@
+"""What a weight code means: the datatypes, built in and custom."""

@@ -1,0 +1,1 @@
+"""Measures what quantizing loses: errors of weights, perplexity, surveys of formats."""

@@ -1,0 +1,1 @@
+"""Runs models in NumPy: float references, and the integer golden functions."""

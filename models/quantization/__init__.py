@@ -1,0 +1,1 @@
+"""Turns float weights and activations into codes and scales, one scheme a file."""

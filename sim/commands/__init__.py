@@ -1,0 +1,1 @@
+"""The commands that estimate, simulate, verify and prove."""

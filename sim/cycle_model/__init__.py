@@ -1,0 +1,1 @@
+"""Counts the cycles of a program exactly as the RTL takes them."""

@@ -1,0 +1,1 @@
+"""Estimates GEMMs and compares the machine with published figures."""

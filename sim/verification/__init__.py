@@ -1,0 +1,1 @@
+"""Compares RTL, cycle model and golden functions over random and exhaustive cases."""

@@ -1,0 +1,1 @@
+"""Runs programs on the RTL at full speed, compiled by Verilator."""

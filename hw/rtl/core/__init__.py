@@ -1,0 +1,1 @@
+"""The machine: control registers, dispatcher, DMA engines, buffers and the array."""

@@ -1,0 +1,1 @@
+"""Arithmetic as each chip builds it best: adders, multipliers, memories."""

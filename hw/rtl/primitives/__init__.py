@@ -1,0 +1,1 @@
+"""Circuits that all others share: queues, streams, memories, instruction layout."""
