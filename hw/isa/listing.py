@@ -1,5 +1,7 @@
 """The instruction table as text, for people."""
 
+from typing import Any
+
 from bitwright.hw.isa.instruction_table import (
     INSTRUCTION_BITS,
     INSTRUCTION_BYTES,
@@ -11,7 +13,7 @@ from bitwright.hw.isa.instruction_table import (
     Queue,
 )
 
-__all__ = ["isa_markdown", "isa_text"]
+__all__ = ["isa_markdown", "isa_rows", "isa_text"]
 
 HEAD = f"""# Instruction set
 
@@ -55,6 +57,13 @@ def isa_markdown() -> str:
     parts.append("\n## Token queues\n\nA queue counts tokens from 0 to 255. All are empty when a "
                  f"program starts.\n\n| number | queue |\n| --- | --- |\n{queues}\n")
     return "".join(parts)
+
+
+def isa_rows() -> list[dict[str, Any]]:
+    """The table as JSON values: every operation with its fields' bits."""
+    return [{"code": op.code, "name": op.name, "meaning": op.doc, "fields": [
+        {"name": name, "first_bit": at, "bits": bits, "meaning": doc}
+        for name, at, bits, doc in field_rows(op)]} for op in OPS.values()]
 
 
 def isa_text() -> str:

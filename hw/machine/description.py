@@ -4,15 +4,17 @@ import dataclasses
 import hashlib
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from bitwright.hw.elements import ELEMENTS, PLANES
 from bitwright.hw.machine.derived_sizes import MULT_BITS, PSUM_LATENCY, Sizes
 from bitwright.models.errors import Error
+from bitwright.models.plugins.registry import unknown_name
 
-__all__ = ["ACT_BITS", "ADDED_LATER", "MULT_BITS", "PSUM_LATENCY", "Machine", "MachineError"]
+__all__ = ["ACT_BITS", "ADDED_LATER", "MULT_BITS", "PSUM_LATENCY", "Machine", "MachineError",
+           "described"]
 
 ACT_BITS = (4, 8, 16)
 BUILD_ONLY = ("name", "fabric", "table", "lane_mult")  # fields that no program depends on
@@ -25,63 +27,68 @@ class MachineError(Error, ValueError):
     """A machine description that cannot be built, or an unknown one. One line, for people."""
 
 
+def described(default: Any, meaning: str, *, within: tuple[int, int] | None = None,
+              among: Iterable[Any] | None = None, power_of_two: bool = False) -> Any:
+    """A machine's field with its meaning and what it may be: a number ``within`` limits, a power of
+    two, or a value ``among`` some."""
+    return dataclasses.field(default=default, metadata={
+        "meaning": meaning, "within": within, "among": among, "power_of_two": power_of_two})
+
+
+def _depth(default: int, meaning: str) -> Any:
+    return described(default, meaning, within=(8, 32768), power_of_two=True)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Machine(Sizes):
     """One accelerator. All sizes are positive integers; ``*_bits`` are widths in bits.
 
-    Parameters
-    ----------
-    name : label of the description; not part of the identity
-    rows, cols : processing elements: tokens by output channels
-    k_tile : activations one element holds: a power of two of lanes of 4 (of 3 for ``tl2`` tables)
-    act_bits : signed activation width, 4, 8 or 16
-    builders : lanes filled at once per row; divides ``k_tile / 4`` (``k_tile / 3`` for ``tl2``)
-    pe : kind of processing element: ``lut`` (tables), ``serial`` (power-of-two terms), ``mac`` or
-        one of a plug-in, see :class:`bitwright.hw.elements.Element`
-    table : of ``lut`` elements: ``lutram`` (16-deep LUT RAM, two banks of 8 entries), ``mux``
-        (registers and multiplexers) or ``tl2`` (one bank of 14 entries for 3 ternary weights)
-    value_bits : of ``mac`` elements: signed width of a decoded weight
-    lane_mult : of ``mac`` elements: ``fabric`` or ``dsp`` multipliers
-    dequant : how a partial sum meets its group scale: ``dsp`` (one multiplier per element) or
-        ``serial`` (two bits of the scale per step; a channel then takes ``scale_steps`` slots)
-    scale_units : of ``serial`` dequantization: units that share the nine steps of a scale, 1, 2, 3,
-        5 or 9; a channel then takes at least 9, 5, 3, 2 or 1 slots
-    fabric : ``generic`` (plain HDL), ``ecp5`` or ``ice40``: how arithmetic is written; never
-        changes a bit or a cycle
-    memory_bits : width of the AXI4 memory port
-    weight_depth : weight buffer, in words of ``weight_word_bits`` bits
-    act_depth : activation buffer, in words of ``rows * builders * 4 * act_bits`` bits
-    scale_depth : scale buffer, in words of ``cols * 16`` bits
-    psum_depth : partial sums per element
-    out_depth : output buffer per row, in words of ``drain * 32`` bits
-    program_depth : instructions
-    queue_depth : instructions that wait at an engine; with 1 nothing is held twice: no job queue in
-        the execute engine, one bank of ``mux`` tables
-    outstanding : AXI bursts each DMA engine may have in flight
+    The metadata of every field has its meaning and range; ``bitwright hw machines`` lists them.
     """
 
-    name: str = "custom"
-    rows: int = 2
-    cols: int = 2
-    k_tile: int = 16
-    act_bits: int = 8
-    builders: int = 2
-    pe: str = "lut"
-    table: str = "lutram"
-    value_bits: int = 6
-    lane_mult: str = "fabric"
-    dequant: str = "dsp"
-    scale_units: int = 1
-    fabric: str = "generic"
-    memory_bits: int = 32
-    weight_depth: int = 1024
-    act_depth: int = 1024
-    scale_depth: int = 512
-    psum_depth: int = 64
-    out_depth: int = 64
-    program_depth: int = 1024
-    queue_depth: int = 8
-    outstanding: int = 4
+    name: str = described("custom", "label of the description; not part of the identity")
+    rows: int = described(2, "rows of processing elements: tokens at a time", within=(1, 64),
+                          power_of_two=True)  # beats of an activation word are addressed by bits
+    cols: int = described(2, "columns of processing elements: output channels at a time",
+                          within=(1, 64))
+    k_tile: int = described(16, "activations one element holds: a power of two of lanes of 4 (of 3 "
+                                "for tl2 tables)", within=(3, 256))
+    act_bits: int = described(8, "width of signed activations in bits", among=ACT_BITS)
+    builders: int = described(2, "lanes filled at once per row; divides k_tile / 4 (k_tile / 3 for "
+                                 "tl2)", within=(1, 64))
+    pe: str = described("lut", "kind of processing element: lut (tables), serial (power-of-two "
+                               "terms), mac (multipliers), or one of a plug-in", among=ELEMENTS)
+    table: str = described("lutram", "tables of lut elements: lutram (16-deep LUT RAM, two banks "
+                                     "of 8 entries), mux (registers and multiplexers), tl2 (one "
+                                     "bank of 14 entries for 3 ternary weights)",
+                           among=("lutram", "mux", "tl2"))
+    value_bits: int = described(6, "width of a decoded weight of mac elements, signed",
+                                within=(2, 9))
+    lane_mult: str = described("fabric", "multipliers of mac elements", among=("fabric", "dsp"))
+    dequant: str = described("dsp", "how a partial sum meets its group scale: dsp (one multiplier "
+                                    "per element), serial (two bits of the scale per step; a "
+                                    "channel then takes scale_steps slots)",
+                             among=("dsp", "serial"))
+    scale_units: int = described(1, "units of serial dequantization that share the nine steps of a "
+                                    "scale; a channel then takes at least 9, 5, 3, 2 or 1 slots",
+                                 among=(1, 2, 3, 5, 9))  # of the others one would stand idle
+    fabric: str = described("generic", "how arithmetic is written: generic is plain HDL; never "
+                                       "changes a bit or a cycle",
+                            among=("generic", "ecp5", "ice40"))
+    memory_bits: int = described(32, "width of the AXI4 memory port in bits",
+                                 among=(16, 32, 64, 128, 256))
+    weight_depth: int = _depth(1024, "weight buffer, in words of weight_word_bits bits")
+    act_depth: int = _depth(1024, "activation buffer, in words of rows * builders * 4 * act_bits "
+                                  "bits")
+    scale_depth: int = _depth(512, "scale buffer, in words of cols * 16 bits")
+    psum_depth: int = _depth(64, "partial sums per element")
+    out_depth: int = _depth(64, "output buffer per row, in words of drain * 32 bits")
+    program_depth: int = _depth(1024, "instructions the program memory holds")
+    queue_depth: int = described(8, "instructions that wait at an engine; with 1 nothing is held "
+                                    "twice: no job queue in the execute engine, one bank of mux "
+                                    "tables", within=(1, 16))
+    outstanding: int = described(4, "AXI bursts each DMA engine may have in flight",
+                                 within=(1, 16))
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -90,28 +97,18 @@ class Machine(Sizes):
                 raise MachineError(f"machine field {field.name} must be an integer, not {value!r}")
             if field.type is str and not isinstance(value, str):
                 raise MachineError(f"machine field {field.name} must be text, not {value!r}")
-        self._among("pe", tuple(ELEMENTS))
-        self._among("table", ("lutram", "mux", "tl2"))
-        self._among("lane_mult", ("fabric", "dsp"))
-        self._among("dequant", ("dsp", "serial"))
-        self._among("scale_units", (1, 2, 3, 5, 9))  # of the others one would stand idle
-        self._among("fabric", ("generic", "ecp5", "ice40"))
-        self._among("act_bits", ACT_BITS)
-        self._among("memory_bits", (16, 32, 64, 128, 256))
-        for name, low, high in (("rows", 1, 64), ("cols", 1, 64), ("k_tile", 3, 256),
-                                ("value_bits", 2, 9),
-                                ("builders", 1, 64), ("queue_depth", 1, 16),
-                                ("outstanding", 1, 16)):
-            self._within(name, low, high)
-        for name in ("weight_depth", "act_depth", "scale_depth", "psum_depth", "out_depth",
-                     "program_depth"):
-            self._within(name, 8, 32768)
-            self._power_of_two(name)
+        for field in dataclasses.fields(self):
+            if (known := field.metadata.get("among")) is not None:
+                self._among(field.name, tuple(known))
+        for field in dataclasses.fields(self):
+            if limits := field.metadata.get("within"):
+                self._within(field.name, *limits)
+            if field.metadata.get("power_of_two"):
+                self._power_of_two(field.name)
         if self.k_tile % self.lane_acts:
             raise MachineError(f"k_tile={self.k_tile} must be a multiple of {self.lane_acts}, the "
                                "activations of one table")
         self._power_of_two("tables")
-        self._power_of_two("rows")  # beats of an activation word are addressed by bits
         if self.tables % self.builders:
             raise MachineError(f"builders={self.builders} must divide the {self.tables} tables of "
                                f"k_tile={self.k_tile}")
@@ -190,7 +187,7 @@ class Machine(Sizes):
         names = [field.name for field in dataclasses.fields(cls)]
         for key in values:
             if key not in names:
-                raise MachineError(f"unknown machine field {key!r}; known: {', '.join(names)}")
+                raise MachineError(unknown_name("machine field", key, names))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Machine":

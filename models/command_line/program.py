@@ -7,6 +7,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from bitwright.models.command_line.command_table import Command, Group
+from bitwright.models.command_line.option_groups import spread
 from bitwright.models.errors import Error
 from bitwright.models.plugins import load_installed, load_plugin
 
@@ -35,7 +36,7 @@ def as_typer(entry: Command | Group) -> Any:
                           commands=_lazily(entry), no_args_is_help=True, rich_markup_mode=None,
                           context_settings=CONTEXT)
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-    app.command(entry.name, context_settings=CONTEXT)(entry.load())
+    app.command(entry.name, context_settings=CONTEXT)(spread(entry.load()))
     return typer.main.get_command(app)
 
 

@@ -6,11 +6,21 @@ from typing import Generic, Protocol, TypeVar
 
 from bitwright.models.errors import Error
 
-__all__ = ["Registry", "RegistryError"]
+__all__ = ["Registry", "RegistryError", "unknown_name"]
 
 
 class RegistryError(Error, ValueError):
     """An unknown or a doubled name. One line, for people."""
+
+
+def unknown_name(what: str, name: str, known: Iterable[str],
+                 label: str = "known") -> str:
+    """The message for a name that nothing known has: the closest known name, then all of them
+    after ``label``."""
+    names = list(known)
+    close = difflib.get_close_matches(name, names, 1)
+    hint = f", did you mean {close[0]!r}?" if close else ";"
+    return f"unknown {what} {name!r}{hint} {label}: {', '.join(names)}"
 
 
 class Named(Protocol):
@@ -65,6 +75,4 @@ class Registry(Mapping[str, T], Generic[T]):
 
     def unknown(self, name: str) -> str:
         """The message for a name that is not registered."""
-        close = difflib.get_close_matches(name, self._items, 1)
-        hint = f", did you mean {close[0]!r}?" if close else ";"
-        return f"unknown {self.what} {name!r}{hint} known: {', '.join(self._items)}"
+        return unknown_name(self.what, name, self._items)
