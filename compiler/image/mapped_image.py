@@ -90,7 +90,7 @@ def write_description(program: Program, folder: Path) -> None:
 
 
 # ---- reading ------------------------------------------------------------------------------
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Image:
     """A mapped model whose files have been checked. ``files`` are the names of those that have a
     SHA-256, ``model`` says which checkpoint was mapped."""
@@ -101,6 +101,10 @@ class Image:
     layers: Mapping[str, LinearOp]
     model: Model
     files: frozenset[str]
+
+    def __repr__(self) -> str:
+        return (f"Image({self.model.checkpoint} ({self.model.architecture}) on "
+                f"{self.machine.name}: {len(self.layers)} layers, {self.options.tokens} tokens)")
 
     def layer(self, name: str, decode: bool = False) -> LinearOp:
         """As its first program runs it, or, with ``decode``, the one for one token."""

@@ -37,8 +37,8 @@ from bitwright.sim.verilator.gemm_run import simulate_gemm
 from bitwright.sim.verilator.simulator import RunResult, build, memory_image, run
 from bitwright.sim.verilator.verilator_build import SimulationError
 
-__all__ = ["BACKENDS", "InputError", "Result", "activations", "bias", "execute", "matrix",
-           "random_activations", "stored_weights"]
+__all__ = ["BACKENDS", "InputError", "Result", "activations", "as_activations", "bias", "execute",
+           "matrix", "random_activations", "stored_weights"]
 
 BACKENDS = ("golden", "cycles", "rtl")
 
@@ -91,24 +91,32 @@ def activations(op: LinearOp, path: Path, bits: int = 8,
     if not isinstance(found, np.ndarray):
         found.close()
         raise InputError(f"{path} must be one array in a .npy file")
+    return as_activations(op, found, str(path), bits, prepare)[0]
+
+
+def as_activations(op: LinearOp, found: NDArray[Any], name: str, bits: int = 8,
+                   prepare: Callable[[NDArray[np.floating]], NDArray[np.floating]] = lambda x: x
+                   ) -> tuple[NDArray[np.signedinteger], NDArray[np.float64] | None]:
+    """Return an array as activations [m, k] of ``bits`` bits, and the scale of every token if it
+    holds floats. Messages call the array ``name``."""
     if found.ndim != 2 or found.shape[1] != op.k:
-        raise InputError(f"{path} must have shape [{op.m}, {op.k}] for layer {op.name}, "
+        raise InputError(f"{name} must have shape [{op.m}, {op.k}] for layer {op.name}, "
                          f"not {list(found.shape)}")
     if found.shape[0] != op.m:
-        raise InputError(f"{path} has {found.shape[0]} tokens, and layer {op.name} was mapped for "
+        raise InputError(f"{name} has {found.shape[0]} tokens, and layer {op.name} was mapped for "
                          f"{op.m}; map again with --tokens {found.shape[0]}")
     if found.dtype in (np.int8, np.int16):
         limit = 1 << bits - 1
         if found.size and not -limit <= found.min() <= found.max() < limit:
-            raise InputError(f"{path} must hold values of the machine's {bits} bits, not "
+            raise InputError(f"{name} must hold values of the machine's {bits} bits, not "
                              f"{found.min()}…{found.max()}")
-        return np.array(found)
+        return np.array(found), None
     if found.dtype.kind != "f":
-        raise InputError(f"{path} must hold int8, int16 or floating point, not {found.dtype}")
+        raise InputError(f"{name} must hold int8, int16 or floating point, not {found.dtype}")
     try:
-        return quantize_activations(prepare(np.array(found)), bits)[0]
+        return quantize_activations(prepare(np.array(found)), bits)
     except ValueError as error:
-        raise InputError(f"{path}: {error}") from None
+        raise InputError(f"{name}: {error}") from None
 
 
 def random_activations(op: LinearOp, seed: int, bits: int = 8) -> NDArray[np.signedinteger]:

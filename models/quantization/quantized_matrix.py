@@ -45,7 +45,7 @@ def row_blocks(rows: int, width: int) -> Iterator[slice]:
         yield slice(start, min(start + step, rows))
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class QuantizedMatrix:
     """``N`` output channels of ``K`` stored weights in ``G = K / group_size`` groups.
 
@@ -96,6 +96,10 @@ class QuantizedMatrix:
     select: NDArray[np.uint8] | None = None
     plane_shift: NDArray[np.uint8] | None = None
     columns: NDArray[np.int64] | None = None
+
+    def __repr__(self) -> str:
+        return (f"QuantizedMatrix({self.datatype.name}, {self.n} x {self.k} in groups of "
+                f"{self.group_size})")
 
     def __post_init__(self) -> None:
         if not isinstance(self.codes, np.ndarray) or self.codes.dtype != np.uint8:
