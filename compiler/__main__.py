@@ -23,8 +23,8 @@ from bitwright.compiler.ir.program import Options, Program
 from bitwright.compiler.mapping.calibration import TEXT, read_lines
 from bitwright.compiler.mapping.map_checkpoint import map_checkpoint
 from bitwright.compiler.mapping.map_shapes import map_shapes
-from bitwright.compiler.passes import PASSES
 from bitwright.compiler.passes.choose_datatypes import AUTO, NATIVE
+from bitwright.compiler.passes.pass_order import PASSES
 from bitwright.compiler.scheduling.layer_plan import HEURISTIC, SCHEDULES
 from bitwright.hw.elements.element_option import Pe
 from bitwright.hw.isa.program_tree import disassemble

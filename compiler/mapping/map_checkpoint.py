@@ -9,7 +9,7 @@ from bitwright.compiler.image.mapped_image import write_description
 from bitwright.compiler.image.staging import staged
 from bitwright.compiler.ir.program import Options, Program
 from bitwright.compiler.mapping.calibration import TEXT, input_scales
-from bitwright.compiler.passes import run_passes
+from bitwright.compiler.passes.pass_order import run_passes
 from bitwright.compiler.passes.session import Session, Track
 from bitwright.hw.machine.description import Machine
 

@@ -8,7 +8,7 @@ from bitwright.compiler.image.mapped_image import report
 from bitwright.compiler.ir.lowering import dataflow
 from bitwright.compiler.ir.memory_map import MapError
 from bitwright.compiler.ir.program import Model, Options, Program
-from bitwright.compiler.passes import run_shape_passes
+from bitwright.compiler.passes.pass_order import run_shape_passes
 from bitwright.compiler.passes.session import Progress, Track
 from bitwright.hw.machine.description import Machine
 from bitwright.models.architectures.families import transformer

@@ -1,12 +1,6 @@
-"""Softmax, norms and activations in integers alone.
+"""Softmax, norms and activations, in integers alone and in floating point.
 
-Floats are quantized once on entry (:mod:`bitwright.models.nonlinear.fixed_point`) and scaled once
-on exit
-(:mod:`bitwright.models.nonlinear.integer`). Between the two every value is an integer of a stated
-width,
-every constant a fixed integer, and every rounding is half up: add half, shift right.
+Floats are quantized once on entry and scaled once on exit. Between the two every value is an
+integer of a stated width, every constant a fixed integer, and every rounding is half up: add half,
+shift right.
 """
-
-from bitwright.models.nonlinear.integer import INTEGER, Integer
-
-__all__ = ["INTEGER", "Integer"]

@@ -10,7 +10,7 @@ from bitwright.compiler.checkpoints.tensor_inventory import architecture
 from bitwright.compiler.ir.lowering import dataflow
 from bitwright.compiler.ir.memory_map import MapError, Wanted, allocate
 from bitwright.compiler.ir.program import HostOp, LinearOp, Options, Program, VerifyError
-from bitwright.compiler.passes import PASSES, run_passes
+from bitwright.compiler.passes.pass_order import PASSES, run_passes
 from bitwright.compiler.passes.session import Session
 from bitwright.hw.codegen.gemm_program import plan_gemm
 from bitwright.hw.machine.description import Machine
@@ -94,7 +94,7 @@ def test_verifiers_see_faults(stages, name):
 
 
 def test_a_fault_stops_the_passes(checkpoint, tmp_path, monkeypatch):
-    import bitwright.compiler.passes as passes
+    import bitwright.compiler.passes.pass_order as passes
 
     steps = list(PASSES)
     tile = steps[2]
