@@ -19,6 +19,8 @@ COMPILER = Group("compiler", "Maps a checkpoint to programs for a low-bit matrix
             "Write what each engine does, cycle by cycle, in Chrome's trace format."),
     Command("schedule", "bitwright.compiler.commands.schedule:schedule_command",
             "Compare DRAM bytes and cycles of the two schedulers, layer by layer."),
+    Command("sweep", "bitwright.compiler.commands.sweep:sweep_command",
+            "Estimate workloads on several machines: cycles, and the LUTs of the machine."),
     Command("demo", "bitwright.compiler.__main__:demo",
             "Map MiniLM and run one of its layers on the RTL."),
     Command("bench", "bitwright.compiler.__main__:bench",

@@ -93,8 +93,8 @@ def _shape(work: Workload) -> tuple[int, int, int] | None:
 
 @raises_error
 def estimate(workload: Workload, machine: MachineLike = "ulx3s-85f", *, weights: str = "int4",
-             group_size: int | None = None, tokens: int | None = None, context: int = 0,
-             memory: Memory = Memory()) -> Estimate:
+             group_size: int | None = None, asymmetric: bool = False, tokens: int | None = None,
+             context: int = 0, memory: Memory = Memory()) -> Estimate:
     """Estimate the cycles of a GEMM or a model on a machine, and the LUTs of the machine.
 
     Parameters
@@ -104,6 +104,7 @@ def estimate(workload: Workload, machine: MachineLike = "ulx3s-85f", *, weights:
     machine : a machine, a preset's name, or a ``.toml`` or ``.json`` file
     weights : a datatype, mixture or scheme, or a datatype's ``.toml`` file
     group_size : input features per scale, 0 for the whole channel; the scheme's own if left out
+    asymmetric : give every group an offset
     tokens : of a model, tokens per launch; 128, or those of an image, if left out
     context : of a model, earlier tokens that attention reads too
     memory : latency and interval of the memory, in cycles
@@ -120,7 +121,8 @@ def estimate(workload: Workload, machine: MachineLike = "ulx3s-85f", *, weights:
         assert not isinstance(workload, tuple)
         values = workload if isinstance(workload, Mapping) else read_config(str(workload))
         found = map_shapes(values, config, Options(weights=weights, group_size=group_size,
-                                                   memory=memory), tokens=tokens, context=context)
+                                                   asymmetric=asymmetric, memory=memory),
+                           tokens=tokens, context=context)
         report = report_of(found)
         totals = report.totals
         return Estimate(workload=name, machine=config, weights=weights, macs=totals.macs,
@@ -129,8 +131,9 @@ def estimate(workload: Workload, machine: MachineLike = "ulx3s-85f", *, weights:
                         resources=report.resources, report=report)
     m, k, n = shape
     kind = scheme(weights)
-    size = min(kind.check(group_size, False, 8, False) or k, k)
-    spec = shape_spec(config, m, kind.stored_columns(k, size) or k, n, kind.datatype, size, False)
+    size = min(kind.check(group_size, asymmetric, 8, False) or k, k)
+    spec = shape_spec(config, m, kind.stored_columns(k, size) or k, n, kind.datatype, size,
+                      asymmetric)
     cost = estimate_gemm(config, spec, memory)
     return Estimate(workload=name, machine=config, weights=weights, macs=m * k * n,
                     cycles=cost["cycles"], utilization=cost["utilization"],

@@ -116,8 +116,8 @@ class Sweep:
 
 @raises_error
 def sweep(workloads: Iterable[Workload], machines: Iterable[MachineLike], *,
-          weights: str = "int4", group_size: int | None = None, tokens: int | None = None,
-          memory: Memory = Memory(), jobs: int | None = None) -> Sweep:
+          weights: str = "int4", group_size: int | None = None, asymmetric: bool = False,
+          tokens: int | None = None, memory: Memory = Memory(), jobs: int | None = None) -> Sweep:
     """Estimate every workload on every machine.
 
     Parameters are those of :func:`estimate`; ``jobs`` are processes at a time, one per CPU if left
@@ -128,9 +128,9 @@ def sweep(workloads: Iterable[Workload], machines: Iterable[MachineLike], *,
     4
     """
     chosen = [chosen_machine(each) for each in machines]
-    scheme(weights).check(group_size, False, 8, False)
+    scheme(weights).check(group_size, asymmetric, 8, False)
     pairs = [(work, config) for work in workloads for config in chosen]
-    one = partial(_one, weights=weights, group_size=group_size, tokens=tokens, memory=memory)
+    one = partial(_one, choice=(weights, group_size, asymmetric), tokens=tokens, memory=memory)
     processes = min(jobs or os.cpu_count() or 1, len(pairs) // FEWEST)
     if processes < 2:
         found = [one(pair) for pair in pairs]
@@ -141,12 +141,12 @@ def sweep(workloads: Iterable[Workload], machines: Iterable[MachineLike], *,
                  refusals=tuple(each for each in found if isinstance(each, Refusal)))
 
 
-def _one(pair: tuple[Workload, Machine], weights: str, group_size: int | None,
+def _one(pair: tuple[Workload, Machine], choice: tuple[str, int | None, bool],
          tokens: int | None, memory: Memory) -> Estimate | Refusal:
-    work, config = pair
+    (work, config), (weights, group_size, asymmetric) = pair, choice
     try:
-        return estimate(work, config, weights=weights, group_size=group_size, tokens=tokens,
-                        memory=memory)
+        return estimate(work, config, weights=weights, group_size=group_size,
+                        asymmetric=asymmetric, tokens=tokens, memory=memory)
     except (PlanError, MapError) as error:
         return Refusal(workload=workload_name(work), machine=config.name, weights=weights,
                        reason=str(error))
