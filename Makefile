@@ -4,13 +4,17 @@ VENV   ?= .venv
 
 BIN   := $(if $(filter /%,$(VENV)),$(VENV),$(CURDIR)/$(VENV))/bin
 STAMP := $(VENV)/.stamp
+DOCS_STAMP := $(VENV)/.stamp-docs
 PIP   := "$(BIN)/python" -m pip -qq --disable-pip-version-check --no-input
 # Simulators run make themselves: they must not inherit this one's flags.
 RUN   := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES PATH="$(BIN):$$PATH"
+COMPILE = build/lock/bin/pip-compile --quiet --no-config --upgrade --generate-hashes \
+  --allow-unsafe --strip-extras --no-header --no-emit-index-url --no-emit-find-links \
+  --no-emit-options
 REGRESS = $(RUN) "$(BIN)/python" -m sim regress $(if $(WAVES),--waves) $(if $(SEED),--seed $(SEED))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test sim board-sim formal bench lint lock clean
+.PHONY: help setup demo test sim board-sim formal bench docs lint lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -36,6 +40,10 @@ $(STAMP): requirements.lock pyproject.toml
 	touch "$(STAMP)"; \
 	echo "Set up in $$(($$(date +%s) - start)) s"
 
+$(DOCS_STAMP): $(STAMP) requirements-docs.lock
+	@$(PIP) install --progress-bar off --require-hashes -r requirements-docs.lock
+	@touch "$(DOCS_STAMP)"
+
 demo: setup ## a checkpoint, quantized, compiled and run, with the report
 	@$(RUN) "$(BIN)/python" -m compiler demo $(ARGS)
 
@@ -59,6 +67,10 @@ bench: setup ## measure: cycles, speeds, density; tables, and JSON in build/benc
 	@$(RUN) "$(BIN)/python" -m fpga bench-pe --out build/bench/pe.json
 	@$(RUN) "$(BIN)/python" -m fpga dsp-peak --out build/bench/peak.json
 
+docs: $(DOCS_STAMP) ## the documentation site, in build/docs; needs no network once set up
+	@$(RUN) "$(BIN)/python" -m sphinx -q -W --keep-going -n -d build/doctrees docs build/docs
+	@echo "The site is in build/docs/index.html"
+
 lint: setup ## style, types, import directions
 	@$(RUN) "$(BIN)/ruff" check .
 	@mkdir -p build/types && ln -sfn ../.. build/types/bitwright
@@ -68,11 +80,12 @@ lint: setup ## style, types, import directions
 lock: ## pin the newest packages that pyproject.toml allows
 	@"$(PYTHON)" -m venv build/lock
 	@build/lock/bin/python -m pip -qq --disable-pip-version-check install pip-tools
-	@build/lock/bin/pip-compile --quiet --no-config --upgrade --generate-hashes --allow-unsafe \
-	  --strip-extras --extra dev --no-header --no-emit-index-url --no-emit-find-links \
-	  --no-emit-options -o requirements.lock pyproject.toml
-	@sed -i '1i # Every package with its hashes. Made by "make lock" from pyproject.toml.' \
-	  requirements.lock
+	@$(COMPILE) --extra dev -o requirements.lock pyproject.toml
+	@"$(PYTHON)" -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+	  print(*project["optional-dependencies"]["docs"], sep="\n")' > build/lock/docs.in
+	@$(COMPILE) --constraint requirements.lock -o requirements-docs.lock build/lock/docs.in
+	@for lock in requirements.lock requirements-docs.lock; do \
+	  sed -i '1i # Every package with its hashes. Made by "make lock" from pyproject.toml.' $$lock; done
 
 clean: ## remove what was built, and the caches
 	@rm -rf build dist bitwright.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis \

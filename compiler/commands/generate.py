@@ -17,7 +17,7 @@ from bitwright.models.command_line.options_and_files import say
 
 __all__ = ["generate_"]
 
-CLOCKS = {"icebreaker": 24.0}   # docs/boards.md; by machine
+CLOCKS = {"icebreaker": 24.0}   # docs/explanation/boards.md; by machine
 CLOCK = 80.0
 
 

@@ -42,7 +42,8 @@ class Resources:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class LayerReport:
-    """What one layer costs, as docs/report.md explains it. Sizes are bytes, times clock cycles."""
+    """What one layer costs, as docs/reference/report.md explains it. Sizes are bytes, times
+    clock cycles."""
     name: str
     m: int
     k: int

@@ -40,7 +40,7 @@ def padding(op: LinearOp) -> list[str]:
 
 
 def layer_row(op: LinearOp, memory: Memory, result: CycleResult) -> dict[str, Any]:
-    """One row of the report, as docs/report.md explains it."""
+    """One row of the report, as docs/reference/report.md explains it."""
     plan, machine = op.planned, op.planned.machine
     cycles = result.counters["run"]
     peak = machine.macs_per_cycle(plan.spec.slots)

@@ -12,7 +12,7 @@ HEADS = ("element", "device", "K", "logic", "carry", "RAM", "RAMW", "total", "FF
 
 _INTRODUCTION = """# Bench of the elements
 
-`python -m fpga bench-pe --out docs/bench-pe.json --page docs/bench-pe.md` makes
+`python -m fpga bench-pe --out docs/results/bench-pe.json --page docs/results/bench-pe.md` makes
 [bench-pe.json](bench-pe.json) and this page (`--pe`, `--device` and `--k-tile` choose). One element
 with scale multiplier and psum memory, registers around it not counted; Yosys 0.70 and nextpnr, seed
 {seed}, target 250 MHz; ECP5 is LFE5U-85F speed 6, out of context. LUT4s as nextpnr's packer totals

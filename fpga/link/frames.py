@@ -1,7 +1,8 @@
 """Frames between host and board: every constant of the protocol, and their Python form.
 
 A frame is FLAG, a body, the body's CRC (high byte first), FLAG; inside, FLAG and ESCAPE are sent as
-ESCAPE and the byte with one bit flipped. Numbers are little-endian; ``docs/link.md`` has the rest.
+ESCAPE and the byte with one bit flipped. Numbers are little-endian.
+``docs/reference/link.md`` has the rest.
 """
 
 import binascii

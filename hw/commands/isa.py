@@ -13,7 +13,7 @@ __all__ = ["isa"]
 
 def isa(
     markdown: Annotated[bool, typer.Option(
-        "--markdown", help="Print Markdown, as in docs/isa.md.")] = False,
+        "--markdown", help="Print Markdown, as in docs/reference/isa.md.")] = False,
     as_json: Json = False,
 ) -> None:
     """Print the instruction table."""

@@ -45,7 +45,7 @@ def _span(at: int, bits: int) -> str:
 
 
 def isa_markdown() -> str:
-    """The document ``docs/isa.md``."""
+    """The document ``docs/reference/isa.md``."""
     parts = [HEAD]
     for op in OPS.values():
         parts.append(f"\n## {op.code} `{op.name}`\n\n{op.doc}.\n")

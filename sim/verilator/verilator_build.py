@@ -43,7 +43,7 @@ class VerilatorOptions:
     ``headers`` are the harness's own, beside it. ``library`` holds files of modules that the
     Verilog instantiates. ``defines`` are macros of the harness. ``arguments`` go to Verilator.
     ``optimize`` is the C++ compiler's level for the code of every cycle: -O1 gives programs as
-    fast as -O2 does, in a third of the time (docs/results.md).
+    fast as -O2 does, in a third of the time (docs/results/results.md).
     """
     headers: Sequence[Path] = ()
     library: Sequence[Path] = ()

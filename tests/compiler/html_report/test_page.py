@@ -159,7 +159,8 @@ def test_bytes_of_a_layer_that_comes_again():
 
 
 def test_the_document_explains_every_key(report):
-    said = set(re.findall(r"`(\w+)`", (ROOT / "docs/report.md").read_text(encoding="utf-8")))
+    document = ROOT / "docs/reference/report.md"
+    said = set(re.findall(r"`(\w+)`", document.read_text(encoding="utf-8")))
     row, totals = report["layers"][0], report["totals"]
     assert not {*row, *row["causes"], *row["engines"], *totals, *report} - said - {"layers"}
 

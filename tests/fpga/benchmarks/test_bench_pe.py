@@ -208,7 +208,7 @@ def test_json_and_table(command, monkeypatch, tmp_path):
 
 
 def test_the_page_is_of_the_record():
-    docs = Path(__file__).parents[3] / "docs"
+    docs = Path(__file__).parents[3] / "docs/results"
     found = json.loads((docs / "bench-pe.json").read_text())
     assert (docs / "bench-pe.md").read_text() == page(found)
     assert [(row["label"], row["device"], row["k_tile"]) for row in found["rows"]] == [

@@ -142,8 +142,8 @@ def test_disassembly_of_a_handmade_program():
 
 
 def test_document_is_current():
-    assert (ROOT / "docs/isa.md").read_text(encoding="utf-8") == isa_markdown(), (
-        "run: python -m hw isa --markdown > docs/isa.md")
+    assert (ROOT / "docs/reference/isa.md").read_text(encoding="utf-8") == isa_markdown(), (
+        "run: python -m hw isa --markdown > docs/reference/isa.md")
 
 
 def test_every_operation_and_field_is_listed():

@@ -111,5 +111,5 @@ def test_machines_and_isa(tmp_path):
     text = hw("machines", cwd=tmp_path).stdout
     assert "1024 W4A8 MAC/cycle" in next(ln for ln in text.splitlines() if "ulx3s-85f" in ln)
     assert "slots0" in hw("isa", cwd=tmp_path).stdout
-    document = (ROOT / "docs/isa.md").read_text(encoding="utf-8")
+    document = (ROOT / "docs/reference/isa.md").read_text(encoding="utf-8")
     assert hw("isa", "--markdown", cwd=tmp_path).stdout == document

@@ -1,0 +1,109 @@
+"""Writes the reference pages that come from code, so that none of them is written by hand."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from bitwright.compiler.layouts import LAYOUTS
+from bitwright.fpga.boards.board import BOARDS
+from bitwright.fpga.commands.root_command import BITWRIGHT
+from bitwright.hw.commands.machines import machine_fields
+from bitwright.hw.machine.presets import PRESETS
+from bitwright.models.architectures.families import EXAMPLES, families_table
+from bitwright.models.command_line.program import as_typer
+from bitwright.models.datatypes.catalog import DATATYPES, MIXTURES
+from bitwright.models.quantization.schemes import SCHEMES
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Return a Markdown table."""
+    def line(cells: Sequence[Any]) -> str:
+        return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |\n"
+
+    return line(heads) + line(["---"] * len(heads)) + "".join(map(line, rows))
+
+
+def families() -> str:
+    """Return the page of model families, with the configurations that come along."""
+    return ("# Model families\n\n"
+            "`map` reads a checkpoint of these families. The names are those that `model_type` has "
+            "in `config.json`.\n\n" + families_table().strip() + "\n"
+            + "\n`map --shapes-only NAME` needs no weights for these models:\n\n"
+            + table(["configuration"], [[f"`{name}`"] for name in EXAMPLES]))
+
+
+def layouts() -> str:
+    """Return the page of low-bit checkpoint layouts."""
+    return ("# Checkpoint layouts\n\n"
+            "`map` takes the codes of these layouts as they are stored. The names are those that "
+            "`quant_method` has in `config.json`. GGUF files are read too.\n\n"
+            + table(["layout"], [[f"`{name}`"] for name in LAYOUTS]))
+
+
+def datatypes() -> str:
+    """Return the page of weight datatypes, mixtures and schemes."""
+    def facts(known: Any) -> Iterator[list[Any]]:
+        for name, dt in known.items():
+            unit = 2.0 ** dt.exponent
+            yield [f"`{name}`", dt.bits, len(dt.coefs), len(dt.digits), dt.max_terms,
+                   f"{dt.wmin * unit:g}", f"{dt.wmax * unit:g}"]
+
+    heads = ["name", "bits", "planes", "digits", "terms", "least", "greatest"]
+    return ("# Table of datatypes\n\n"
+            "[Number formats](../formats.md) explains the columns.\n\n## Datatypes\n\n"
+            + table(heads, facts(DATATYPES)) + "\n## Mixtures\n\n"
+            + table(heads, facts(MIXTURES)) + "\n## Schemes\n\n"
+            + table(["name", "datatype", "group size", "what it does"], (
+                [f"`{name}`", f"`{scheme.datatype.name}`",
+                 f"{scheme.block} only" if scheme.block else scheme.group_size or "any",
+                 scheme.summary] for name, scheme in SCHEMES.items())))
+
+
+def machines() -> str:
+    """Return the page of machine presets and fields."""
+    found = machine_fields()
+    return ("# Machines\n\n"
+            "A machine is a preset, or a TOML or JSON file of these fields. `--set FIELD=VALUE` "
+            "changes one.\n\n## Fields\n\n"
+            + table(["field", "meaning", "range", "default"], (
+                [f"`{field['name']}`", field["meaning"], field["range"], f"`{field['default']}`"]
+                for field in found))
+            + "\n## Presets\n\n"
+            + table(["field", *(f"`{name}`" for name in PRESETS)], (
+                [f"`{field['name']}`", *(getattr(preset, field["name"])
+                                         for preset in PRESETS.values())]
+                for field in found if field["name"] != "name")))
+
+
+def boards() -> str:
+    """Return the page of boards."""
+    return ("# Table of boards\n\n[Boards](../../explanation/boards.md) has what was built for "
+            "them.\n\n" + table(["board", "machine"], (
+                [f"`{name}`", f"`{board.machine}`"] for name, board in BOARDS.items())))
+
+
+def commands() -> str:
+    """Return the page of all commands, as their help has it."""
+    def page(path: Sequence[str], command: Any) -> str:
+        options = [option for option in command.params if not getattr(option, "hidden", False)]
+        return (f"\n## `bitwright {' '.join(path)}`\n\n{' '.join(command.help.split())}\n\n"
+                + table(["argument", "meaning"], (
+                    [" ".join(f"`{name}`" for name in option.opts)
+                     if option.param_type_name == "option" else f"`{option.name.upper()}`",
+                     " ".join((option.help or "").split())] for option in options)))
+
+    return "# Commands\n\n`bitwright --help` lists them.\n" + "".join(
+        page(path, as_typer(entry)) for path, entry in BITWRIGHT.commands())
+
+
+PAGES = {"commands": commands, "machines": machines, "datatypes": datatypes,
+         "families": families, "layouts": layouts, "boards": boards}
+
+
+def write_pages(folder: Path) -> None:
+    """Write every generated page into ``folder``. A page that did not change is left alone."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, page in PAGES.items():
+        path, text = folder / f"{name}.md", page()
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
