@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bitwright.compiler.checkpoints.safetensors_checkpoint import Checkpoint, open_checkpoint
+from bitwright.compiler.checkpoints.open_checkpoint import open_checkpoint
 from bitwright.compiler.commands import terminal_report as show
 from bitwright.compiler.image.mapped_image import open_image, report
 from bitwright.compiler.ir.program import Options
@@ -62,7 +62,6 @@ def run_demo(layer: str, sentence: str, out: Path, machine: Machine) -> bool:
     op = image.layer(layer)
 
     with open_checkpoint(source) as checkpoint:
-        assert isinstance(checkpoint, Checkpoint)
         weights, config = checkpoint.tensors(), checkpoint.config
     inputs: dict[str, np.ndarray] = {}
     forward(ids, weights, config, capture=inputs)

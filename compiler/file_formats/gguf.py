@@ -130,12 +130,17 @@ class GgufFile(MappedFile):
         """Name of the stored type: ``"F16"``, ``"Q4_0"``, …"""
         return self._tensors[name].type
 
-    def blocks(self, name: str) -> NDArray[np.uint8]:
-        """A new array of the tensor's blocks, [blocks, bytes per block], rows one after another."""
+    def raw(self, name: str, row: int | None = None) -> NDArray[np.uint8]:
+        """A new array of the tensor's blocks, [blocks, bytes per block], rows one after another;
+        with ``row``, the blocks of that part of the first axis."""
         found = self._tensors[name]
-        count = math.prod(found.shape) // found.block
-        flat = self._copy(np.dtype(np.uint8), count * found.bytes, found.begin)
-        return flat.reshape(count, found.bytes)
+        shape, begin = found.shape, found.begin
+        count = math.prod(shape) // found.block
+        if row is not None:
+            count //= shape[0]
+            begin += row * count * found.bytes
+        return self._copy(np.dtype(np.uint8), count * found.bytes, begin).reshape(count,
+                                                                                 found.bytes)
 
     def _parse(self) -> None:
         if self._map[:4] != b"GGUF":

@@ -10,8 +10,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from bitwright.compiler.checkpoints.gguf_checkpoint import GgufCheckpoint
-from bitwright.compiler.checkpoints.safetensors_checkpoint import Checkpoint
+from bitwright.compiler.checkpoints.checkpoint import Checkpoint
 from bitwright.compiler.file_formats.mapped_file import CheckpointError, parse_json_object
 from bitwright.compiler.image.file_names import (
     CONFIG_FILE,
@@ -22,7 +21,6 @@ from bitwright.compiler.image.manifest import ImageError
 from bitwright.compiler.image.mapped_image import Image
 from bitwright.compiler.ir.layer_inputs import scale_name
 from bitwright.models.assets.tokenizer import TextTokenizer
-from bitwright.models.inference.gguf_llama import GgufError, GgufModel
 
 __all__ = ["CONFIG_FILE", "TENSORS_FILE", "TOKENIZER_FILE", "read_config", "read_tensors",
            "read_tokenizer", "write_host_files"]
@@ -31,18 +29,7 @@ Tensors = Mapping[str, np.ndarray]
 
 
 # ---- writing ------------------------------------------------------------------------------
-def _tokenizer(checkpoint: Checkpoint | GgufCheckpoint) -> bytes | None:
-    if isinstance(checkpoint, GgufCheckpoint):
-        try:
-            return GgufModel(checkpoint.path).tokenizer().to_json().encode()
-        except GgufError:  # a file without one, or of a kind that is not read
-            return None
-    beside = checkpoint.path.with_name(TOKENIZER_FILE)
-    return beside.read_bytes() if beside.is_file() else None
-
-
-def write_host_files(checkpoint: Checkpoint | GgufCheckpoint, input_scales: Tensors,
-                     folder: Path) -> None:
+def write_host_files(checkpoint: Checkpoint, input_scales: Tensors, folder: Path) -> None:
     """The checkpoint's files for the host, float32 tensors, with ``input_scales`` by layer; no
     ``tokenizer.json`` where the checkpoint has none beside it, or in it, that is read."""
     tensors = {host.tensor: checkpoint.read(host.tensor) for host in checkpoint.host}
@@ -50,7 +37,7 @@ def write_host_files(checkpoint: Checkpoint | GgufCheckpoint, input_scales: Tens
     save_file(tensors, folder / TENSORS_FILE)
     text = json.dumps(checkpoint.config, indent=1, sort_keys=True)
     (folder / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
-    if (tokenizer := _tokenizer(checkpoint)) is not None:
+    if (tokenizer := checkpoint.tokenizer()) is not None:
         (folder / TOKENIZER_FILE).write_bytes(tokenizer)
 
 

@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bitwright.compiler.checkpoints.safetensors_checkpoint import open_checkpoint
+from bitwright.compiler.checkpoints.open_checkpoint import open_checkpoint
 from bitwright.compiler.interface.error_hierarchy import ArgumentError, raises_error
 from bitwright.models.quantization import schemes
 from bitwright.models.quantization.quantized_matrix import QuantizedMatrix
@@ -81,7 +81,8 @@ def read_checkpoint(path: str | Path, *, config: str | Path | Mapping[str, Any] 
 
     Parameters
     ----------
-    path : a safetensors file, the index of several, their folder, or a ``.gguf`` file
+    path : a safetensors file, the index of several, their folder, a ``.gguf`` file, or a file of
+        another kind that a plug-in reads
     config : ``config.json`` or its contents; the one beside the file if left out
     names : a ``.toml`` file with the family and the tensor names of a checkpoint that has others
 

@@ -29,6 +29,8 @@ def _columns(words: NDArray) -> NDArray[np.uint8]:
 
 class Awq(Layout):
     name = "awq"
+    summary = "version `gemm`"
+    datatypes = ("int4",)
     suffixes = ("qweight", "qzeros", "scales")
     marks = ("qweight",)
 

@@ -25,6 +25,8 @@ _FLOOR = 1e-5
 
 class BitNet(Layout):
     name = "bitnet"
+    summary = "packed, or master weights"
+    datatypes = ("ternary",)
     suffixes = ("weight", "weight_scale")
 
     def __init__(self, config: Mapping[str, Any]):

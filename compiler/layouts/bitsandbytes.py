@@ -30,6 +30,8 @@ _CODEBOOK = (
 
 class BitsAndBytes(Layout):
     name = "bitsandbytes"
+    summary = "`nf4`, `absmax` in floats or quantized itself"
+    datatypes = ("nf4",)
     suffixes = ("weight", "weight.absmax", "weight.quant_map", "weight.nested_absmax",
                 "weight.nested_quant_map", _STATE)
     marks = (_STATE, "weight.absmax")

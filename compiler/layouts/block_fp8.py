@@ -32,6 +32,8 @@ def check_nan(layer: Layer, codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 class BlockFp8(Layout):
     name = "fp8"
+    summary = "blocks"
+    datatypes = ("fp8_e4m3",)
     suffixes = ("weight", "weight_scale_inv", "input_scale")
     marks = ("weight_scale_inv",)
 

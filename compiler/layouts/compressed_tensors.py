@@ -37,6 +37,8 @@ _BITS = (2, 3, 4, 5, 6, 7, 8)
 
 class CompressedTensors(Layout):
     name = "compressed-tensors"
+    summary = ", ".join(f"`{form}`" for form in FORMATS)
+    datatypes = (*(f"int{bits}" for bits in _BITS), "fp8_e4m3", "fp4")
     suffixes = ("weight", "weight_packed", "weight_scale", "weight_shape", "weight_zero_point",
                 "weight_g_idx", "weight_global_scale", "input_scale", "input_zero_point",
                 "input_global_scale")

@@ -5,14 +5,14 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from bitwright.compiler.file_formats.gguf import GgufFile
 from bitwright.compiler.file_formats.mapped_file import CheckpointError
-from bitwright.compiler.layouts.layer_tensors import e8m0
+from bitwright.compiler.layouts.layer_tensors import FLOATS, Tensors, e8m0
+from bitwright.compiler.layouts.layout import Layout
 from bitwright.compiler.layouts.native_matrix import NativeMatrix
 from bitwright.models.command_line.printable import show
 from bitwright.models.datatypes.catalog import DATATYPES
 
-__all__ = ["GGUF_TYPES", "read_gguf"]
+__all__ = ["GGUF_TYPES", "GgufBlocks", "check_gguf", "read_gguf"]
 
 # Codes [blocks, weights], scales and offsets [blocks, groups], or None for no offsets.
 Block = tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.float64] | None]
@@ -107,8 +107,8 @@ GGUF_TYPES: dict[str, tuple[str, Callable[[NDArray[np.uint8]], Block]]] = {
 """Types that are read: datatype, and what takes blocks apart."""
 
 
-def read_gguf(file: GgufFile, name: str) -> NativeMatrix:
-    """The matrix ``name`` [O, I]. :class:`CheckpointError` for a tensor of another kind."""
+def check_gguf(file: Tensors, name: str) -> None:
+    """Raise :class:`CheckpointError` for a tensor that is no matrix of a type that is read."""
     where = f"{file.path}: tensor {show(name)}"
     if name not in file.names:
         raise CheckpointError(f"{where} is missing")
@@ -118,9 +118,16 @@ def read_gguf(file: GgufFile, name: str) -> NativeMatrix:
                               f"{', '.join(GGUF_TYPES)} are")
     if len(shape) != 2 or 0 in shape:
         raise CheckpointError(f"{where} must be a matrix, not of shape {list(shape)}")
+
+
+def read_gguf(file: Tensors, name: str) -> NativeMatrix:
+    """The matrix ``name`` [O, I]. Raises as :func:`check_gguf`, and for damaged blocks."""
+    check_gguf(file, name)
+    where = f"{file.path}: tensor {show(name)}"
+    kind, shape = file.dtype(name), file.shape(name)
     datatype, apart = GGUF_TYPES[kind]
     try:
-        codes, scale, offset = apart(file.blocks(name))
+        codes, scale, offset = apart(file.raw(name))
     except ValueError as error:
         raise CheckpointError(f"{where} {error}: the checkpoint is damaged") from None
     if not np.isfinite(scale).all() or not (offset is None or np.isfinite(offset).all()):
@@ -131,3 +138,20 @@ def read_gguf(file: GgufFile, name: str) -> NativeMatrix:
         layout=f"gguf {kind}", datatype=DATATYPES[datatype], codes=codes.reshape(n, k),
         group_size=k // groups, scale=scale.reshape(n, groups), k_logical=k,
         offset=None if offset is None or not offset.any() else offset.reshape(n, groups))
+
+
+class GgufBlocks(Layout):
+    """The layout of a GGUF file: every matrix has a block type of its own, or is in floats."""
+    name = "gguf"
+    summary = ", ".join(GGUF_TYPES)
+    datatypes = tuple(dict.fromkeys(datatype for datatype, _ in GGUF_TYPES.values()))
+    suffixes = ("weight",)
+    marks = ("weight",)
+    whole_tensors = True
+
+    def holds(self, tensors: Tensors, module: str) -> bool:
+        name = f"{module}.weight"
+        return name in tensors.names and tensors.dtype(name) not in FLOATS
+
+    def read(self, tensors: Tensors, module: str, n: int, k: int) -> NativeMatrix:
+        return read_gguf(tensors, f"{module}.weight")

@@ -34,6 +34,8 @@ def unsigned_zero(bits: int, scale, zero):
 
 class Gptq(Layout):
     name = "gptq"
+    summary = "versions 1 and 2; 2, 3, 4 and 8 bits; `g_idx` in any order"
+    datatypes = ("int2", "int3", "int4", "int8")
     suffixes = ("qweight", "qzeros", "scales", "g_idx")
     marks = ("qweight",)
 

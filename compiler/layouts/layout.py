@@ -1,7 +1,7 @@
-"""What a layout is: made from ``quantization_config``, it reads one linear layer at a time."""
+"""Reads linear layers that a checkpoint stores in few bits: the base of every layout."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from bitwright.compiler.file_formats.mapped_file import CheckpointError
 from bitwright.compiler.layouts.layer_tensors import Layer, Tensors
@@ -14,8 +14,13 @@ class Layout:
 
     ``suffixes`` are the parts a layer may have, ``marks`` those that tell a quantized layer from
     one stored in floats; a suffix that starts with ``_`` follows the module's name without a dot.
+    ``whole_tensors`` says that a layer's weight is one tensor of the layer's shape, which the file
+    also reads in floats. ``datatypes`` and ``summary`` are for people.
     """
-    name: str
+    name: ClassVar[str]
+    summary: ClassVar[str] = ""
+    datatypes: ClassVar[Sequence[str]] = ()
+    whole_tensors: ClassVar[bool] = False
     suffixes: Sequence[str] = ()
     marks: Sequence[str] = ()
 

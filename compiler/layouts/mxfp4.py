@@ -15,6 +15,8 @@ BLOCK = 32
 
 class Mxfp4(Layout):
     name = "mxfp4"
+    summary = "experts as `…_blocks` and `…_scales`"
+    datatypes = ("fp4",)
     suffixes = ("_blocks", "_scales")
     marks = ("_blocks",)
 

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bitwright.compiler.checkpoints.gguf_checkpoint import GgufCheckpoint
-from bitwright.compiler.checkpoints.safetensors_checkpoint import Checkpoint
+from bitwright.compiler.checkpoints.checkpoint import Checkpoint
 from bitwright.compiler.image.file_names import TOKENIZER_FILE
 from bitwright.compiler.ir.memory_map import MapError
 from bitwright.models.assets.tokenizer import TextTokenizer
@@ -57,12 +56,12 @@ def read_lines(path: Path) -> tuple[str, ...]:
     return lines
 
 
-def input_scales(checkpoint: Checkpoint | GgufCheckpoint, strength: float,
+def input_scales(checkpoint: Checkpoint, strength: float,
                  text: Sequence[str] = TEXT) -> Mapping[str, NDArray[np.float32]]:
     """:func:`input_scale` of every layer that runs on ``text``, each line on its
     own. All weights are in memory meanwhile. Raises :class:`MapError` for a checkpoint that is not
     in floats or that reads no text."""
-    if not isinstance(checkpoint, Checkpoint) or checkpoint.quantized:
+    if checkpoint.quantized:
         raise MapError(f"--smooth changes weights, and those of {checkpoint.path.name} are mapped "
                        "as they are: leave it out")
     where = checkpoint.path.with_name(TOKENIZER_FILE)

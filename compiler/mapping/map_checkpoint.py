@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bitwright.compiler.checkpoints.safetensors_checkpoint import open_checkpoint
+from bitwright.compiler.checkpoints.open_checkpoint import open_checkpoint
 from bitwright.compiler.image.host_files import write_host_files
 from bitwright.compiler.image.mapped_image import write_description
 from bitwright.compiler.image.staging import staged

@@ -8,8 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from bitwright.compiler.checkpoints.gguf_checkpoint import GgufCheckpoint
-from bitwright.compiler.checkpoints.safetensors_checkpoint import Checkpoint
+from bitwright.compiler.checkpoints.checkpoint import Checkpoint
 from bitwright.compiler.ir.program import LinearOp
 
 __all__ = ["Progress", "Session"]
@@ -29,6 +28,6 @@ class Progress:
 class Session(Progress):
     """``folder`` is where the image's files are written. ``input_scales`` [k] by layer multiply a
     layer's inputs on the host; its weights are divided by them."""
-    checkpoint: Checkpoint | GgufCheckpoint
+    checkpoint: Checkpoint
     folder: Path
     input_scales: Mapping[str, NDArray[np.floating[Any]]] = field(default_factory=dict)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bitwright.compiler.checkpoints.safetensors_checkpoint import Checkpoint, open_checkpoint
+from bitwright.compiler.checkpoints.open_checkpoint import open_checkpoint
 from bitwright.compiler.image.host_files import read_config, read_tensors
 from bitwright.compiler.image.manifest import ImageError
 from bitwright.compiler.image.mapped_image import Image
@@ -78,7 +78,7 @@ def checkpoint_network(path: Path) -> Network:
     """The model of a checkpoint in floating point, with its own weights, which a GGUF file may hold
     in fewer bits."""
     with open_checkpoint(path) as checkpoint:
-        if isinstance(checkpoint, Checkpoint) and checkpoint.quantized:
+        if not checkpoint.has_floats:
             raise ImageError(f"{path} holds {checkpoint.quantized} weights: name one in floats")
         names = [host.tensor for host in checkpoint.host]
         for linear in checkpoint.linears:

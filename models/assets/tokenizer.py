@@ -6,6 +6,10 @@ from typing import Any
 
 from bitwright.models.command_line.printable import show
 
+__all__ = ["TOKENIZER_FILE", "BytePairTokenizer", "TextTokenizer"]
+
+TOKENIZER_FILE = "tokenizer.json"
+
 
 class TextTokenizer:
     """Encodes text whole: no truncation, no padding, special tokens included.
@@ -22,7 +26,7 @@ class TextTokenizer:
 
         file = Path(path)
         if file.is_dir():
-            file = file / "tokenizer.json"
+            file = file / TOKENIZER_FILE
         if not file.is_file():
             raise FileNotFoundError(f"tokenizer must be a tokenizer.json, not {str(file)!r}")
         try:

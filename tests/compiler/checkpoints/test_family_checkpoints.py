@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from bitwright.compiler.checkpoints.safetensors_checkpoint import open_checkpoint
+from bitwright.compiler.checkpoints.open_checkpoint import open_checkpoint
 from bitwright.compiler.checkpoints.tensor_inventory import architecture
 from bitwright.compiler.file_formats.mapped_file import CheckpointError
 from bitwright.compiler.image.mapped_image import open_image

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from bitwright.compiler.checkpoints.safetensors_checkpoint import open_checkpoint
+from bitwright.compiler.checkpoints.open_checkpoint import open_checkpoint
 from bitwright.compiler.file_formats.mapped_file import CheckpointError
 from bitwright.models.architectures.families import ConfigError, transformer
 from bitwright.models.inference.network import Network

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from bitwright.compiler.checkpoints.safetensors_checkpoint import open_checkpoint, read_config
+from bitwright.compiler.checkpoints.open_checkpoint import open_checkpoint, read_config
 from bitwright.compiler.checkpoints.tensor_inventory import architecture
 from bitwright.compiler.file_formats.mapped_file import CheckpointError
 from bitwright.models.assets.fetch import model_path

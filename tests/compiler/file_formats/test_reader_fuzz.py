@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitwright.compiler.checkpoints.safetensors_checkpoint import open_checkpoint
+from bitwright.compiler.checkpoints.open_checkpoint import open_checkpoint
 from bitwright.compiler.file_formats.gguf import GgufFile
 from bitwright.compiler.file_formats.mapped_file import CheckpointError
 from bitwright.compiler.file_formats.safetensors import DTYPE_BITS, SafetensorsFile
@@ -249,7 +249,7 @@ def test_gguf_header(tmp_path):
 def read_tensors(path):
     with GgufFile(path) as file:
         for name in file.names:
-            blocks = file.blocks(name)
+            blocks = file.raw(name)
             assert blocks.size <= path.stat().st_size
 
 

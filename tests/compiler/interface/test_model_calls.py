@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import bitwright
-from bitwright.compiler.checkpoints.safetensors_checkpoint import open_checkpoint
+from bitwright.compiler.checkpoints.open_checkpoint import open_checkpoint
 from bitwright.models.inference.golden import mpgemm
 from tests.compiler.tiny import DOWN, QUERY
 from tests.compiler.whole import TEXT

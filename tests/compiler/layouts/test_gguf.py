@@ -184,7 +184,7 @@ def test_metadata(tmp_path):
     with GgufFile(path) as file:
         assert file.metadata == {"name": "é", "list": None, "words": None,
                                  "general.alignment": 64, "yes": True, "eps": 0.5}
-        assert file.blocks("t").tobytes() == half(1) and file.dtype("t") == "F16"
+        assert file.raw("t").tobytes() == half(1) and file.dtype("t") == "F16"
 
 
 TENSOR = {"t": ("Q4_0", (1, 32), bytes(18))}

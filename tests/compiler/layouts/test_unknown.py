@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from bitwright.compiler.checkpoints.gguf_checkpoint import GgufCheckpoint
+from bitwright.compiler.checkpoints.open_checkpoint import open_checkpoint
 from bitwright.compiler.file_formats.gguf import GgufFile
 from bitwright.compiler.file_formats.mapped_file import CheckpointError
 from bitwright.compiler.file_formats.safetensors import SafetensorsFile
@@ -129,7 +129,7 @@ def test_gguf_architectures(tmp_path):
     path = write_llama_gguf(tmp_path / "m.gguf", ["Q4_0"], metadata={
         "general.architecture": struct.pack("<I", 8) + text("rwkv7")})
     with pytest.raises(CheckpointError, match="general.architecture 'rwkv7' is not read; llama"):
-        GgufCheckpoint(path)
+        open_checkpoint(path)
 
 
 @pytest.mark.parametrize("dtype", ["F8_E4M3", "U8", "I32"])

@@ -6,7 +6,7 @@ import struct
 import numpy as np
 import pytest
 
-from bitwright.compiler.checkpoints.safetensors_checkpoint import open_checkpoint
+from bitwright.compiler.checkpoints.open_checkpoint import open_checkpoint
 from bitwright.compiler.image.mapped_image import open_image
 from bitwright.compiler.runtime.run_layer import digest, execute, matrix
 from bitwright.models.architectures.numerics import numerics

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from bitwright.compiler.checkpoints.safetensors_checkpoint import open_checkpoint
+from bitwright.compiler.checkpoints.open_checkpoint import open_checkpoint
 from bitwright.compiler.checkpoints.tensor_inventory import architecture
 from bitwright.compiler.file_formats.sharded_safetensors import INDEX
 from bitwright.compiler.image.mapped_image import open_image

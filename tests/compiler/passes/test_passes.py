@@ -5,7 +5,7 @@ from dataclasses import replace
 import networkx as nx
 import pytest
 
-from bitwright.compiler.checkpoints.safetensors_checkpoint import open_checkpoint
+from bitwright.compiler.checkpoints.open_checkpoint import open_checkpoint
 from bitwright.compiler.checkpoints.tensor_inventory import architecture
 from bitwright.compiler.ir.lowering import dataflow
 from bitwright.compiler.ir.memory_map import MapError, Wanted, allocate

@@ -1,33 +1,31 @@
-"""Open a checkpoint: safetensors files and their ``config.json``, checked against each other."""
+"""Checks a model's tensors against its configuration, and reads them."""
+
 import difflib
 import hashlib
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
-from bitwright.compiler.checkpoints.gguf_checkpoint import GgufCheckpoint
+from bitwright.compiler.checkpoints.container import Contents
 from bitwright.compiler.checkpoints.tensor_inventory import Architecture, architecture, canonical
-from bitwright.compiler.file_formats.mapped_file import CheckpointError, size_of_file
-from bitwright.compiler.file_formats.safetensors import SafetensorsFile
-from bitwright.compiler.file_formats.sharded_safetensors import INDEX, ShardedFile
+from bitwright.compiler.file_formats.mapped_file import CheckpointError
+from bitwright.compiler.file_formats.tensor_file import TensorFile
 from bitwright.compiler.layouts import layout_of
 from bitwright.compiler.layouts.native_matrix import NativeMatrix
-from bitwright.models.architectures.config_fields import ConfigError
-from bitwright.models.architectures.config_file import read_config_file
 from bitwright.models.architectures.host_tensors import HostTensor
-from bitwright.models.architectures.tensor_name_map import read_name_map
 from bitwright.models.architectures.transformer import LinearShape, Transformer
+from bitwright.models.assets.tokenizer import TOKENIZER_FILE
 from bitwright.models.command_line.printable import show
 from bitwright.models.inference.arithmetic import weight_of
 
+__all__ = ["Checkpoint"]
 
-class _Canonical:
+
+class CanonicalTensors:
     """A file's tensors by canonical name."""
 
-    def __init__(self, file: SafetensorsFile | ShardedFile, stored: Mapping[str, str]):
+    def __init__(self, file: TensorFile, stored: Mapping[str, str]):
         self._file, self._stored, self.path = file, stored, file.path
         self.names = stored.keys()
 
@@ -49,7 +47,7 @@ class Checkpoint:
     -------
     path : ``Path``
     config : ``dict``
-        The contents of ``config.json``.
+        The contents of ``config.json``, or what the file itself says by the same keys.
     model : :class:`Transformer`
         Its sizes and names.
     architecture : ``str``
@@ -62,11 +60,14 @@ class Checkpoint:
         Canonical names of stored tensors that are not read: buffers, a task head, a second copy
         of a tied embedding.
     quantized : ``str``
-        The layout that ``quantization_config`` names; empty for weights in floats.
+        The layout of the layers that are stored in few bits; empty for weights in floats.
+    has_floats : ``bool``
+        Whether :meth:`read` gives every weight, also one that is stored in few bits.
     """
 
-    def __init__(self, file: SafetensorsFile | ShardedFile, config: Mapping[str, Any]):
-        self._file = file
+    def __init__(self, contents: Contents, config: Mapping[str, Any]):
+        self._file = file = contents.file
+        self._contents = contents
         self.path = file.path
         self.config = dict(config)
         self._stored = _stored_names(file, architecture(self.config))
@@ -76,11 +77,15 @@ class Checkpoint:
         self.linears: tuple[LinearShape, ...] = found.linears
         self.host: tuple[HostTensor, ...] = found.host
         self._shapes = dict(found.shapes)
-        self._tensors = _Canonical(file, self._stored)
-        self._layout = layout_of(self.config)
-        self.quantized = self._layout.name if self._layout else ""
+        self._tensors = CanonicalTensors(file, self._stored)
+        self._layout = contents.layout or layout_of(self.config)
         self._native, self._parts = self._find_native()
+        self.quantized = self._layout.name if self._layout and self._native else ""
         self.unused = self._check(found)
+
+    @property
+    def has_floats(self) -> bool:
+        return not self.quantized or self._layout is not None and self._layout.whole_tensors
 
     def __enter__(self) -> Self:
         return self
@@ -116,15 +121,17 @@ class Checkpoint:
             return modules, parts
         for linear in self.linears:
             module = linear.tensor.removesuffix(".weight")
-            if self._layout.holds(self._tensors, module):
-                modules[linear.name] = module
+            if not self._layout.holds(self._tensors, module):
+                continue
+            modules[linear.name] = module
+            if not self._layout.whole_tensors:
                 parts.update(self._layout.parts(self._tensors, module))
                 parts.update(self._zero_bias(linear, module))
                 self._shapes.pop(linear.tensor, None)
-        if not modules:
-            raise CheckpointError(f"{self.path}: config.json says {self.quantized}, and no layer "
-                                  f"has {' or '.join(self._layout.marks) or 'its tensors'}: check "
-                                  "that it belongs to this file")
+        if not modules and self._contents.layout is None:
+            raise CheckpointError(f"{self.path}: config.json says {self._layout.name}, and no "
+                                  f"layer has {' or '.join(self._layout.marks) or 'its tensors'}: "
+                                  "check that it belongs to this file")
         return modules, parts
 
     def _zero_bias(self, linear: LinearShape, module: str) -> set[str]:
@@ -156,7 +163,17 @@ class Checkpoint:
         """Every tensor in floats but the unused ones, float32, by canonical name."""
         return {name: self.read(name) for name in self._shapes}
 
+    def tokenizer(self) -> bytes | None:
+        """The ``tokenizer.json`` in the file or beside it; None if there is none."""
+        if self._contents.tokenizer is not None:
+            return self._contents.tokenizer()
+        beside = self.path.with_name(TOKENIZER_FILE)
+        return beside.read_bytes() if beside.is_file() else None
+
     def _check(self, found: Architecture) -> tuple[str, ...]:
+        own = self._contents.config is not None
+        known, belongs = ("", "") if own else (
+            ": check config.json", ": check that config.json belongs to this file")
         unused = []
         for name in self._stored:
             if name in self._shapes or name in self._parts:
@@ -165,23 +182,22 @@ class Checkpoint:
                 close = difflib.get_close_matches(name, self._shapes, n=1, cutoff=0)
                 raise CheckpointError(f"{self.path}: tensor {show(self._stored[name])} is unknown "
                                       f"in a {found.name} model; the closest known name is "
-                                      f"{show(close[0])}: check config.json")
+                                      f"{show(close[0])}{known}")
             unused.append(name)
         for name, expected in self._shapes.items():
             if name not in self._stored:
+                whole = f"{belongs} and that" if belongs else ": check that"
                 raise CheckpointError(f"{self.path}: tensor {show(name)} of shape "
-                                      f"{list(expected)} is missing: check that config.json "
-                                      "belongs to this file and that the file is whole")
+                                      f"{list(expected)} is missing{whole} the file is whole")
             shape = self._file.shape(self._stored[name])
             if shape != expected:
                 raise CheckpointError(f"{self.path}: tensor {show(name)} must have shape "
-                                      f"{list(expected)}, not {list(shape)}: check that "
-                                      "config.json belongs to this file")
+                                      f"{list(expected)}, not {list(shape)}{belongs}")
             self._file.check_readable(self._stored[name])
         return tuple(unused)
 
 
-def _stored_names(file: SafetensorsFile | ShardedFile, found: Architecture) -> dict[str, str]:
+def _stored_names(file: TensorFile, found: Architecture) -> dict[str, str]:
     """Stored name of each tensor by canonical name."""
     names: dict[str, str] = {}
     for stored, name in canonical(found, file.names).items():
@@ -190,58 +206,3 @@ def _stored_names(file: SafetensorsFile | ShardedFile, found: Architecture) -> d
                                   "have one meaning: keep one of them")
         names[name] = stored
     return names
-
-
-def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The contents of a ``config.json``: a JSON object of at most 1 MiB."""
-    path = Path(path)
-    size_of_file(path)
-    try:
-        return read_config_file(path)
-    except ConfigError as error:
-        raise CheckpointError(str(error)) from None
-
-
-def _name_map(path: Path) -> dict[str, Any]:
-    try:
-        return read_name_map(path)
-    except ValueError as error:
-        raise CheckpointError(str(error)) from None
-
-
-def open_checkpoint(path: str | os.PathLike[str],
-                    config: str | os.PathLike[str] | Mapping[str, Any] | None = None,
-                    names: Path | None = None) -> Checkpoint | GgufCheckpoint:
-    """Open a checkpoint and check every tensor's name, shape and type.
-
-    Parameters
-    ----------
-    path : a safetensors file, an index of several, a folder with ``model.safetensors`` or
-        ``model.safetensors.index.json``, or a ``.gguf`` file
-    config : ``config.json``, or its contents; the one beside the file if not given. A ``.gguf``
-        file has its own.
-    names : a TOML file of :mod:`bitwright.models.architectures.tensor_name_map`, for a checkpoint
-    with other names than its family
-
-    Raises :class:`CheckpointError` for a file or configuration that cannot be read, an unknown
-    architecture, and a tensor that is missing, unknown, or of another shape or type. Whether the
-    values are finite is not looked at.
-    """
-    path = Path(path)
-    if path.is_dir():
-        path = path / (INDEX if (path / INDEX).exists() else "model.safetensors")
-    size_of_file(path)
-    if path.suffix == ".gguf":
-        if names is not None:
-            raise CheckpointError(f"{path} has the names of its format: leave out {names}")
-        return GgufCheckpoint(path)
-    if not isinstance(config, Mapping):
-        config = read_config(path.with_name("config.json") if config is None else config)
-    if names is not None:
-        config = {**config, **_name_map(names)}
-    file = (ShardedFile if path.suffix == ".json" else SafetensorsFile)(path)
-    try:
-        return Checkpoint(file, config)
-    except BaseException:
-        file.close()
-        raise
