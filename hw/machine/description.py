@@ -99,7 +99,7 @@ class Machine(Sizes):
                 raise MachineError(f"machine field {field.name} must be text, not {value!r}")
         for field in dataclasses.fields(self):
             if (known := field.metadata.get("among")) is not None:
-                self._among(field.name, tuple(known))
+                self._among(field.name, tuple(known), getattr(self, field.name))
         for field in dataclasses.fields(self):
             if limits := field.metadata.get("within"):
                 self._within(field.name, *limits)
@@ -130,8 +130,8 @@ class Machine(Sizes):
         if problem := self.element.check(self):
             raise MachineError(f"element {self.pe} does not fit the machine: {problem}")
 
-    def _among(self, name: str, known: tuple[Any, ...]) -> None:
-        value = getattr(self, name)
+    @staticmethod
+    def _among(name: str, known: tuple[Any, ...], value: Any) -> None:
         if value not in known:
             raise MachineError(f"machine field {name} must be one of "
                                f"{', '.join(map(str, known))}, not {value!r}")
@@ -170,8 +170,7 @@ class Machine(Sizes):
     def with_pe(self, pe: str) -> "Machine":
         """This machine with elements of another kind and weight words of the same width: where
         codes of 4 bits are decoded, a word serves a quarter of the activations."""
-        if pe not in ELEMENTS:
-            raise MachineError(ELEMENTS.unknown(pe))
+        self._among("pe", tuple(ELEMENTS), pe)
         wide = 4 * self.k_tile if self.decodes else self.k_tile
         if ELEMENTS[pe].form == PLANES:
             return self.replace(pe=pe, k_tile=wide)
