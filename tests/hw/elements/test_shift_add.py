@@ -1,6 +1,7 @@
 """A toy element from one file, loaded by ``--plugin``, through the public commands."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -90,8 +91,8 @@ def test_refusals_are_one_line(bitwright, mapped, folder):
     said = bitwright("run", mapped, "--layer", QUERY, plugin=False, status=1).stderr
     assert "machine field pe must be one of lut, serial, mac, not 'shift-add'" in said
     assert said.count("\n") == 1
-    said = bitwright("map", folder / "model", *GEMM[4:], "--weights", "bcq2", "--out", "no",
-                     status=1).stderr
+    said = bitwright("map", folder / "model", *GEMM[4:], "--weights", "bcq2", "--tokens", 5,
+                     "--out", "no", status=1).stderr
     assert "bcq2 does not run on shift-add elements" in said and said.count("\n") == 1
 
 
@@ -107,3 +108,9 @@ def test_its_sums_hold_the_extremes():
         assert np.abs([most, -most]).max() < 1 << machine.acc_bits - 1
     finally:
         ELEMENTS.unregister("shift-add")
+
+
+def test_the_page_shows_the_code_of_the_file():
+    page = (Path(__file__).parents[3] / "docs/how-to/add-an-element.md").read_text()
+    shown = re.findall(r"^```py\n(.*?)^```$", page, re.M | re.S)
+    assert len(shown) == 4 and all(code in PLUGIN.read_text() for code in shown)
