@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bitwright.models.command_line.printable import show
-from bitwright.models.datatypes.catalog import DATATYPES, MIXTURES
+from bitwright.models.datatypes.catalog import BUILT_IN
 from bitwright.models.datatypes.custom import MAGNITUDE_MAX
 from bitwright.models.datatypes.datatype import Datatype, codebook
 from bitwright.models.datatypes.mixture import Mixture
@@ -12,7 +12,6 @@ from bitwright.models.errors import Error
 
 __all__ = ["KindError", "describe_kinds", "read_kinds"]
 
-BUILT_IN: Mapping[str, Datatype | Mixture] = {**DATATYPES, **MIXTURES}
 BITS_MAX = 4
 EXPONENT_MAX = 1100  # float64 ends before
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bitwright.models.architectures.config_fields import ConfigError
-from bitwright.models.architectures.family import FAMILIES, Conventions
+from bitwright.models.architectures.conventions import Conventions
 from bitwright.models.architectures.rotary import frequencies, number
 from bitwright.models.architectures.transformer import Transformer
 from bitwright.models.command_line.printable import show
@@ -55,7 +55,7 @@ def _window(config: Mapping[str, Any]) -> int:
 def numerics(model: Transformer, config: Mapping[str, Any]) -> Numerics:
     """Of ``model``, which ``config`` describes. Raises :class:`ConfigError` for a value that is out
     of range, and for a variant that is not implemented."""
-    family = FAMILIES[model.family].conventions
+    family = model.conventions
     for key, expected in (family.fixed or {}).items():
         if config.get(key, expected) != expected:
             raise ConfigError(f"config: {key} must be {expected!r}, not "

@@ -5,7 +5,9 @@ of a known family.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from bitwright.models.architectures.conventions import Conventions
 
 __all__ = ["LinearShape", "Names", "Transformer"]
 
@@ -106,6 +108,7 @@ class Transformer:
     """
     family: str
     names: Names
+    conventions: Conventions = field(compare=False, repr=False)
     hidden: int
     ffn: int
     layers: int

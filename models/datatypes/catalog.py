@@ -1,4 +1,10 @@
-"""Every weight datatype and mixture there is, by name."""
+"""Lists the weight datatypes and mixtures.
+
+:data:`DATATYPES` and :data:`MIXTURES` are the registries. A plug-in adds a datatype by
+``DATATYPES.register(codebook(...))``.
+"""
+
+from collections.abc import Mapping
 
 from bitwright.models.datatypes.bit_planes import DIGIT_PLANES, naf
 from bitwright.models.datatypes.codebooks import (
@@ -15,6 +21,7 @@ from bitwright.models.datatypes.codebooks import (
 from bitwright.models.datatypes.custom import load_datatype
 from bitwright.models.datatypes.datatype import Datatype, codebook
 from bitwright.models.datatypes.mixture import Mixture
+from bitwright.models.plugins.registry import Registry
 
 __all__ = ["DATATYPES", "DIGIT_PLANES", "MIXTURES", "Datatype", "Mixture", "datatype", "naf"]
 
@@ -30,7 +37,7 @@ def _special4(name: str, value: int) -> Datatype:
     return codebook(name, with_negative_zero(_FP4, 2 * value), -1)
 
 
-DATATYPES: dict[str, Datatype] = {d.name: d for d in (
+DATATYPES: Registry[Datatype] = Registry("datatype", (
     *(codebook(f"int{b}", (-1, 1) if b == 1 else twos_complement(b)) for b in range(1, 9)),
     codebook("ternary", (0, 1, None, -1)),
     codebook("fp4", _FP4, -1),
@@ -58,9 +65,9 @@ DATATYPES: dict[str, Datatype] = {d.name: d for d in (
     posit8("posit8_es0", 0),
     posit8("posit8_es1", 1),
     codebook("mxint8", twos_complement(8), -6),
-)}
+))
 
-MIXTURES: dict[str, Mixture] = {m.name: m for m in (
+MIXTURES: Registry[Mixture] = Registry("mixture", (
     # The candidates of BitMoD, in the order of its Algorithm 1: -5, +5, -8, +8; -3, +3, -6, +6.
     Mixture("bitmod4", tuple(DATATYPES[f"fp4_{special}"]
                              for special in ("er_neg", "er_pos", "ea_neg", "ea_pos"))),
@@ -72,7 +79,10 @@ MIXTURES: dict[str, Mixture] = {m.name: m for m in (
                             for special in ("er_neg", "er_pos", "ea_pos")), DATATYPES["int4"])),
     Mixture("fp3mix_o8", (_special3("fp3_er_neg_in4", -3, 4), _special3("fp3_er_pos_in4", 3, 4),
                           _special3("fp3_ea_pos_in4", 6, 4), DATATYPES["int4"])),
-)}
+))
+
+BUILT_IN: Mapping[str, Datatype | Mixture] = {**DATATYPES, **MIXTURES}
+"""The types of every installation. Images hold the codebooks of all others."""
 
 
 def datatype(name: str) -> Datatype | Mixture:

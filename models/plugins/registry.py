@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from bitwright.models.errors import Error
 
@@ -63,6 +63,10 @@ class Registry(Mapping[str, T], Generic[T]):
             return self._items[name]
         except KeyError:
             raise RegistryError(self.unknown(name)) from None
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The item, or ``default`` if there is none."""
+        return self._items.get(name, default)
 
     def __contains__(self, name: object) -> bool:
         return name in self._items

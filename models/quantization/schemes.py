@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from bitwright.models.datatypes.catalog import DATATYPES, MIXTURES, datatype
 from bitwright.models.datatypes.datatype import Datatype
 from bitwright.models.datatypes.mixture import Mixture
+from bitwright.models.plugins.registry import Registry
 from bitwright.models.quantization import absmedian as ternary
 from bitwright.models.quantization import bcq, bitmod, mx, outliers
 from bitwright.models.quantization.groups import ScaleUnderflow, Underflow
@@ -133,7 +134,7 @@ def _outliers(name: str, base: str) -> Scheme:
             r.w, base, r.group_size, scale_bits=r.scale_bits, clip_search=r.clip_search))
 
 
-SCHEMES: dict[str, Scheme] = {s.name: s for s in (
+SCHEMES: Registry[Scheme] = Registry("scheme", (
     _mx("mxfp4", "fp4"),
     _mx("mxfp6_e3m2", "fp6_e3m2"),
     _mx("mxfp6_e2m3", "fp6_e2m3"),
@@ -154,7 +155,7 @@ SCHEMES: dict[str, Scheme] = {s.name: s for s in (
     _outliers("int4_o8", "int4"),
     _outliers("fp4mix_o8", "fp4mix_o8"),
     _outliers("fp3mix_o8", "fp3mix_o8"),
-)}
+))
 """Schemes that are more than rounding to a datatype's nearest values."""
 
 

@@ -10,12 +10,13 @@ from typing import Any
 
 from bitwright.models.architectures.config_fields import ConfigError, ConfigFields
 from bitwright.models.architectures.config_file import read_config_file
-from bitwright.models.architectures.family import FAMILIES, Family
+from bitwright.models.architectures.families.registry import FAMILIES
+from bitwright.models.architectures.family import Family
 from bitwright.models.architectures.tensor_name_map import changed
 from bitwright.models.architectures.transformer import Names, Transformer
 from bitwright.models.command_line.printable import show
 
-__all__ = ["EXAMPLES", "families_table", "read_config", "transformer"]
+__all__ = ["EXAMPLES", "read_config", "transformer"]
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 EXAMPLES = tuple(sorted(path.stem for path in CONFIGS.glob("*.json")))
@@ -88,13 +89,3 @@ def transformer(config: Mapping[str, Any]) -> Transformer:
         raise ConfigError(f"names: inner must be 1 name in a {family.name} model, which has no "
                           "gate")
     return model
-
-
-def families_table() -> str:
-    """The known families as a Markdown table."""
-    lines = ["| family | classes | from a GGUF file |", "| --- | --- | --- |"]
-    for family in FAMILIES.values():
-        classes = ", ".join(f"`{prefix}…`" for prefix in family.class_prefixes)
-        gguf = f"`{family.gguf.architecture}`" if family.gguf else "no"
-        lines.append(f"| `{family.name}` | {classes} | {gguf} |")
-    return "\n".join(lines) + "\n"
