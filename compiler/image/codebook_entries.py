@@ -12,7 +12,7 @@ from bitwright.models.errors import Error
 
 __all__ = ["KindError", "describe_kinds", "read_kinds"]
 
-BITS_MAX = 4
+BITS_MAX = 8
 EXPONENT_MAX = 1100  # float64 ends before
 
 
@@ -22,11 +22,22 @@ class KindError(Error, ValueError):
 
 def describe_kinds(kinds: Iterable[Datatype | Mixture]) -> dict[str, Any]:
     """Codebooks of the datatypes that are not built in, by name: ``values`` holds, for each code,
-    an integer in units of ``2**exponent``, or null for a code that stands for nothing."""
-    return {kind.name: {"bits": kind.bits, "exponent": kind.exponent,
-                        "values": [None if code in kind.unused else value
-                                   for code, value in enumerate(kind.values)]}
-            for kind in kinds if isinstance(kind, Datatype) and kind.name not in BUILT_IN}
+    an integer in units of ``2**exponent``, or null for a code that stands for nothing. Raises
+    :class:`KindError` for a type that such a codebook does not give again."""
+    return {kind.name: _describe(kind) for kind in kinds if kind.name not in BUILT_IN}
+
+
+def _describe(kind: Datatype | Mixture) -> dict[str, Any]:
+    if isinstance(kind, Mixture):
+        raise KindError(f"mixture {kind.name} is not built in, and an image holds only datatypes: "
+                        "use one of its datatypes")
+    entry = {"bits": kind.bits, "exponent": kind.exponent,
+             "values": [None if code in kind.unused else value
+                        for code, value in enumerate(kind.values)]}
+    if _read(kind.name, entry) != kind:
+        raise KindError(f"datatype {kind.name} has planes that an image does not keep: make it "
+                        "with codebook()")
+    return entry
 
 
 def _integer(name: str, key: str, value: Any, least: int, most: int) -> int:

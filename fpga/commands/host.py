@@ -29,11 +29,12 @@ from bitwright.compiler.ir.program import LinearOp, Options
 from bitwright.compiler.mapping.map_checkpoint import map_checkpoint
 from bitwright.compiler.runtime.run_layer import activations, random_activations
 from bitwright.fpga.boards.board import BOARDS, Board, board
-from bitwright.fpga.host.run_layer import BoardResult, Watch, by_engine, check_identity, run_layer
+from bitwright.fpga.host.run_layer import BoardResult, Watch, check_identity, run_layer
 from bitwright.fpga.link.driver import Board as Link
 from bitwright.fpga.verification.simulated_board import DIVISOR, SimulatedBoard
 from bitwright.hw.machine.description import Machine
 from bitwright.hw.machine.presets import PRESETS, machine
+from bitwright.hw.rtl.core.control_registers import by_engine
 from bitwright.models.assets.fetch import model_path
 from bitwright.models.command_line.options_and_files import overrides, say, write_text
 

@@ -19,14 +19,14 @@ from bitwright.hw.isa.instruction_table import INSTRUCTION_BYTES
 from bitwright.hw.machine.description import Machine
 from bitwright.hw.machine.presets import PRESETS
 from bitwright.hw.packing.weight_image import by_column, gemm_spec, unpack_outputs
-from bitwright.hw.rtl.core.control_registers import COUNTER_NAMES, COUNTERS, Registers, Status
+from bitwright.hw.rtl.core.control_registers import COUNTER_NAMES, Registers, Status
 from bitwright.hw.tiling.gemm_spec import PlanError
 from bitwright.models.errors import Error
 from bitwright.models.inference.golden import mpgemm
 from bitwright.sim.cycle_model.memory_timing import Memory
 from bitwright.sim.cycle_model.model import run_cycles
 
-__all__ = ["BoardResult", "HostError", "Watch", "by_engine", "check_identity", "parts_for",
+__all__ = ["BoardResult", "HostError", "Watch", "check_identity", "parts_for",
            "run_layer"]
 
 START, RESET = 1, 2
@@ -233,9 +233,3 @@ def run_layer(board: Board, info: Info, image: Image, op: LinearOp, machine: Mac
             result.counters[name] += counters[name]
             result.model[name] += model[name]
     return result
-
-
-def by_engine(counters: dict[str, int]) -> dict[str, dict[str, int]]:
-    """Counters of each engine."""
-    return {engine: {name: counters[f"{engine}_{name}"] for name in names}
-            for engine, names in COUNTERS.items()}

@@ -6,7 +6,6 @@
 
 from collections.abc import Mapping
 
-from bitwright.models.datatypes.bit_planes import DIGIT_PLANES, naf
 from bitwright.models.datatypes.codebooks import (
     NF4,
     binary_coded,
@@ -23,7 +22,7 @@ from bitwright.models.datatypes.datatype import Datatype, codebook
 from bitwright.models.datatypes.mixture import Mixture
 from bitwright.models.plugins.registry import Registry
 
-__all__ = ["DATATYPES", "DIGIT_PLANES", "MIXTURES", "Datatype", "Mixture", "datatype", "naf"]
+__all__ = ["BUILT_IN", "DATATYPES", "MIXTURES", "Datatype", "Mixture", "datatype"]
 
 _FP3 = signed((0, 1, 2, 4))
 _FP4 = signed((0, 1, 2, 3, 4, 6, 8, 12))   # E2M1, doubled
