@@ -1,10 +1,14 @@
 """Writes the reference pages that come from code, so that none of them is written by hand."""
 
+import inspect
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from bitwright.compiler.layouts import LAYOUTS
+import bitwright
+from bitwright.compiler.checkpoints.registry import containers_table
+from bitwright.compiler.layouts import layouts_table
 from bitwright.fpga.boards.board import BOARDS
 from bitwright.fpga.commands.root_command import BITWRIGHT
 from bitwright.hw.commands.machines import machine_fields
@@ -33,11 +37,11 @@ def families() -> str:
 
 
 def layouts() -> str:
-    """Return the page of low-bit checkpoint layouts."""
+    """Return the page of low-bit checkpoint layouts, and of the files that hold checkpoints."""
     return ("# Checkpoint layouts\n\n"
-            "`map` takes the codes of these layouts as they are stored. The names are those that "
-            "`quant_method` has in `config.json`. GGUF files are read too.\n\n"
-            + table(["layout"], [[f"`{name}`"] for name in LAYOUTS]))
+            "`map` takes the codes of these layouts as they are stored. `quant_method` in "
+            "`config.json` names the layout.\n\n" + layouts_table()
+            + "\n## Kinds of files\n\n" + containers_table())
 
 
 def datatypes() -> str:
@@ -96,7 +100,36 @@ def commands() -> str:
         page(path, as_typer(entry)) for path, entry in BITWRIGHT.commands())
 
 
-PAGES = {"commands": commands, "machines": machines, "datatypes": datatypes,
+def interface() -> str:
+    """Return the page of the Python interface, as its docstrings have it."""
+    def signature(name: str, found: Any) -> str:
+        if isinstance(found, type):
+            return name
+        parts, keyword = [], False
+        for one in inspect.signature(found).parameters.values():
+            if one.kind is one.KEYWORD_ONLY and not keyword:
+                parts.append("*")
+                keyword = True
+            stars = "**" if one.kind is one.VAR_KEYWORD else ""
+            short = isinstance(one.default, bool | int | str | None)
+            parts.append(stars + one.name + (
+                "" if one.default is one.empty else f"={one.default!r}" if short else "=…"))
+        return f"{name}({', '.join(parts)})"
+
+    def body(text: str) -> str:
+        text = re.sub(r":\w+:`([^`]+)`", r"`\1`", text).replace("``", "`")
+        text = re.sub(r" *# doctest: .*", "", text)
+        text = re.sub(r"(?m)^(>>> .*(?:\n.+)*)", r"```pycon\n\1\n```", text)
+        text = re.sub(r"\n {4}", " ", text).replace("Parameters\n----------\n", "")
+        return re.sub(r"(?m)^(\w[\w, ]*) : (.*)", r"- `\1`: \2", text)
+
+    return ("# Python interface\n\n`import bitwright` offers these names.\n" + "".join(
+        f"\n## `{name}`\n\n```python\n{signature(name, getattr(bitwright, name))}\n```\n\n"
+        f"{body(inspect.getdoc(getattr(bitwright, name)) or '')}\n"
+        for name in bitwright.__all__))
+
+
+PAGES = {"commands": commands, "interface": interface, "machines": machines, "datatypes": datatypes,
          "families": families, "layouts": layouts, "boards": boards}
 
 
