@@ -12,7 +12,7 @@ from rich.table import Table
 from bitwright.fpga.benchmarks.dsp_peak import dsp_peak
 from bitwright.fpga.benchmarks.pe_density import CASES, bench, record
 from bitwright.fpga.benchmarks.pe_density_page import HEADS, cells, page, verdicts
-from bitwright.fpga.cells import FAMILIES
+from bitwright.fpga.chips.registry import CHIP_FAMILIES
 from bitwright.fpga.commands import boards as board_commands
 from bitwright.fpga.commands import host as host_commands
 from bitwright.fpga.commands import throughput as throughput_command
@@ -58,7 +58,7 @@ def _device(value: str | None) -> str | None:
 
 
 def _family(value: str | None) -> str | None:
-    return _known(FAMILIES, value)
+    return _known(tuple(CHIP_FAMILIES), value)
 
 
 def _console() -> Console:
@@ -153,7 +153,7 @@ def netlist(
     settings: Annotated[list[str] | None, typer.Option(
         "--set", metavar="KEY=VALUE", help="Change a field of the machine; repeatable.")] = None,
     family: Annotated[str | None, typer.Option(
-        callback=_family, metavar="|".join(FAMILIES),
+        callback=_family, metavar="|".join(CHIP_FAMILIES),
         help="Chips to synthesize for; by the machine's fabric without it.")] = None,
     bitstream: Annotated[bool, typer.Option(
         "--bitstream", help="The core in a finished iCE40 bitstream, by icebox_vlog.")] = False,

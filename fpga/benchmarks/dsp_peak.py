@@ -7,7 +7,8 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from bitwright.fpga.toolchain.out_of_context import Pinned, Surrounded, unit_verilog
+from bitwright.fpga.chips.registry import CHIP_FAMILIES
+from bitwright.fpga.toolchain.out_of_context import Surrounded, bench_of, unit_verilog
 from bitwright.fpga.toolchain.synthesis import DEVICES, Device, measure_verilog
 from bitwright.hw.machine.description import Machine
 from bitwright.hw.rtl.array.row import Row
@@ -26,8 +27,8 @@ Say = Callable[[str], None]
 
 class DspMac(wiring.Component):
     """The usual multiply-accumulate of 8-bit operands: operand, product and accumulator registers;
-    the multiplier is one DSP block of ``fabric``. One product per cycle, latency 4 cycles (3 on
-    ``ice40``)."""
+    the multiplier is one DSP block of ``fabric``. One product per cycle, latency 4 cycles on
+    ``ecp5`` and 3 elsewhere."""
     a: In(signed(8))
     w: In(signed(8))
     clear: In(1)
@@ -39,7 +40,7 @@ class DspMac(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        (self._ice40 if self._fabric == "ice40" else self._ecp5)(m)
+        (self._ecp5 if self._fabric == "ecp5" else self._plain)(m)
         return m
 
     def _ecp5(self, m):
@@ -54,7 +55,7 @@ class DspMac(wiring.Component):
             **{f"o_P{i}": product[i] for i in range(36)})
         m.d.sync += self.total.eq(Mux(self.clear, 0, self.total) + product[:16].as_signed())
 
-    def _ice40(self, m):
+    def _plain(self, m):
         """Plain, for Yosys puts all of it but the choice of ``clear`` into the block."""
         a, w, product = Signal(signed(8)), Signal(signed(8)), Signal(signed(16))
         m.d.sync += [a.eq(self.a), w.eq(self.w), product.eq(a * w),
@@ -64,7 +65,7 @@ class DspMac(wiring.Component):
 def dsp_fmax(device: Device, *, seed: int = 1) -> float:
     """MHz of one multiply-accumulate around a DSP block, placed and routed out of context."""
     mac = DspMac(device.fabric)
-    top = Surrounded(mac) if device.family == "ecp5" else Pinned(mac)
+    top = bench_of(mac, CHIP_FAMILIES[device.family])
     return measure_verilog(unit_verilog(top), device, seed=seed, freq=300).fmax
 
 

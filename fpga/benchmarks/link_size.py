@@ -2,9 +2,10 @@
 
 import sys
 
+from bitwright.fpga.chips.registry import CHIP_FAMILIES
 from bitwright.fpga.link.arbiter import MemoryArbiter
 from bitwright.fpga.link.endpoint import LinkConfig, LinkEndpoint
-from bitwright.fpga.toolchain.out_of_context import Pinned, Surrounded, unit_verilog
+from bitwright.fpga.toolchain.out_of_context import bench_of, unit_verilog
 from bitwright.fpga.toolchain.synthesis import DEVICES, ToolError, measure_verilog
 
 # Device, clock over baud, clock in MHz, bytes of memory: 3 Mbaud on an iCEBreaker and a ULX3S.
@@ -18,8 +19,8 @@ def main() -> None:
         config = LinkConfig(divisor=divisor, memory_bytes=memory_bytes, clock_khz=1000 * mhz,
                             identity=0x12345678)
         for unit in (LinkEndpoint(config), MemoryArbiter(memory_bits=16, outstanding=4)):
-            pinned = device.family == "ice40"
-            top = Pinned(unit) if pinned else Surrounded(unit)
+            family = CHIP_FAMILIES[device.family]
+            top, pinned = bench_of(unit, family), family.pinned
             usage = measure_verilog(unit_verilog(top), device, freq=30 if pinned else 150)
             total = usage.total - (top.added if pinned else 0)
             print(f"{name}: {type(unit).__name__}, {total:,} LUT4s or logic cells, "

@@ -4,8 +4,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bitwright.fpga.toolchain.out_of_context import Pinned, Surrounded, unit_verilog
-from bitwright.fpga.toolchain.synthesis import DEVICES, Device, Usage, measure_verilog
+from bitwright.fpga.chips.chip_family import Usage
+from bitwright.fpga.chips.registry import CHIP_FAMILIES
+from bitwright.fpga.toolchain.out_of_context import bench_of, unit_verilog
+from bitwright.fpga.toolchain.synthesis import DEVICES, Device, measure_verilog
 from bitwright.hw.elements import CODES, ELEMENTS
 from bitwright.hw.machine.description import Machine
 from bitwright.hw.packing.element_codes import encode
@@ -83,7 +85,7 @@ def density(machine: Machine, total: int) -> dict[str, float | None]:
 def _measure(case: Case, device: Device, seed: int, freq: int) -> tuple[Usage, int]:
     """Usage, with the surroundings still in it, and what those take."""
     unit = Decoder(case.machine) if case.decoder else element(case.machine)
-    top = Surrounded(unit) if device.family == "ecp5" else Pinned(unit)
+    top = bench_of(unit, CHIP_FAMILIES[device.family])
     return measure_verilog(unit_verilog(top), device, seed=seed, freq=freq), top.added
 
 
@@ -92,7 +94,7 @@ def row(case: Case, *, seed: int = 1, freq: int = 250) -> dict[str, Any]:
     device = DEVICES[case.device]
     usage, added = _measure(case, device, seed, freq)
     lut4 = {kind: getattr(usage, kind) for kind in ("logic", "carry", "ram", "ramw", "total")}
-    if device.family == "ice40":
+    if CHIP_FAMILIES[device.family].pinned:
         lut4 |= {"logic": usage.logic - added, "total": usage.total - added}
     found = {"label": case.label, "device": case.device, "k_tile": case.machine.k_tile,
              "machine": dict(case.fields), "lut4": lut4, "ff": usage.ff - added,

@@ -1,14 +1,13 @@
 """The syntheses that the resource model is fitted to, and what a netlist takes of a chip."""
 
-import collections
 import importlib.metadata
 import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from bitwright.fpga.boards.board import BOARDS
+from bitwright.fpga.boards.registry import BOARDS
+from bitwright.fpga.chips.registry import CHIP_FAMILIES
 from bitwright.fpga.toolchain.bitstream_build import synthesis
-from bitwright.fpga.toolchain.synthesis import LUT4S
 from bitwright.hw.elements import ELEMENTS
 from bitwright.hw.machine.chip_resources import Sample, Use
 from bitwright.hw.machine.description import Machine
@@ -39,27 +38,9 @@ def machines() -> Iterator[tuple[str, Machine]]:
 
 
 def netlist_use(netlist: bytes, family: str) -> Use:
-    """What a synthesized design (Yosys JSON, module ``top``) takes, by the packers' rules: on ECP5
-    a carry cell is two LUT4s and a distributed RAM six; on iCE40 a flip-flop shares the logic cell
-    of the LUT that feeds it alone."""
-    cells = json.loads(netlist)["modules"]["top"]["cells"].values()
-    count = collections.Counter(cell["type"] for cell in cells)
-    if family == "ecp5":
-        return Use(luts=sum(count[name] * each for name, each in LUT4S.items()),
-                   ff=count["TRELLIS_FF"], rams=count["DP16KD"] + count["PDPW16KD"],
-                   dsps=count["MULT18X18D"])
-    drivers, loads = set(), collections.Counter[Any]()
-    for cell in cells:
-        for port, bits in cell["connections"].items():
-            if cell["port_directions"][port] == "input":
-                loads.update(bits)
-            elif cell["type"] == "SB_LUT4":
-                drivers.update(bits)
-    registers = [cell for cell in cells if cell["type"].startswith("SB_DFF")]
-    alone = sum(cell["connections"]["D"][0] not in drivers or loads[cell["connections"]["D"][0]] > 1
-                for cell in registers)
-    return Use(luts=count["SB_LUT4"] + alone, ff=len(registers), rams=count["SB_RAM40_4K"],
-               dsps=count["SB_MAC16"])
+    """Count what a synthesized design (Yosys JSON, module ``top``) takes, by the packer's rules of
+    the chip family."""
+    return CHIP_FAMILIES[family].use(json.loads(netlist)["modules"]["top"]["cells"].values())
 
 
 def measure(say: Say, chosen: Sequence[tuple[str, Machine]] | None = None) -> Iterator[Sample]:

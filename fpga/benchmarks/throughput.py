@@ -17,25 +17,13 @@ from bitwright.models.datatypes.catalog import datatype
 from bitwright.sim.cycle_model.memory_timing import Memory
 from bitwright.sim.performance.gemm_estimate import plan_cycles
 
-__all__ = ["GROUP", "MEMORIES", "RECORDS", "SHAPES", "TYPES", "kind_of", "measured",
-           "recorded_fmax", "throughput", "widest"]
+__all__ = ["GROUP", "RECORDS", "TYPES", "measured", "recorded_fmax", "throughput", "widest"]
 
 RECORDS = Path(__file__).parents[1] / "results"
 TYPES = {"W4": "int4", "W2": "int2", "ternary ": "ternary"}   # before the activations' bits
 GROUP = 64
-# Tokens, inputs, output channels by kind of memory: what fits the chip's own is smaller.
-SHAPES = {"SDRAM": (512, 4096, 2048), "chip": (16, 1024, 64)}
-# From a burst's address to its first beat: of the SDRAM controller with another row's opening, pin
-# registers and slices; of memory on the chip the least that the cycle model knows.
-MEMORIES = {"SDRAM": Memory(latency=16), "chip": Memory(latency=8)}
-SYNTH = {"ecp5": "synth_ecp5", "ice40": "synth_ice40 -dsp"}
 
 Say = Callable[[str], None]
-
-
-def kind_of(board: Board) -> str:
-    """Of memory: ``SDRAM``, or ``chip`` for the chip's own."""
-    return "chip" if board.sdram_phase is None else "SDRAM"
 
 
 def recorded_fmax(board: Board, machine: Machine) -> float | None:
@@ -81,7 +69,8 @@ def measured(machine: Machine, spec: GemmSpec, memory: Memory, room: int | None 
 
 def _dsps(board: Board, seed: int) -> dict[str, Any]:
     device = Device(name=board.chip, family=board.family, fabric=board.family,
-                    luts=board.size.luts, synth=SYNTH[board.family], arguments=board.nextpnr)
+                    luts=board.size.luts, synth=board.chip_family.synth,
+                    arguments=board.nextpnr)
     fmax, blocks = dsp_fmax(device, seed=seed), board.size.dsps
     return {"blocks": blocks, "fmax_mhz": fmax, "gmac_per_s": blocks * fmax / 1e3}
 
@@ -89,14 +78,14 @@ def _dsps(board: Board, seed: int) -> dict[str, Any]:
 def _row(board: Board, machine: Machine, label: str, shape: tuple[int, int, int], group: int,
          fmax: float | None, dsp_rate: float) -> dict[str, Any] | None:
     """Of one weight type; None for one that the machine does not run."""
-    wide, memory = widest(machine), MEMORIES[kind_of(board)]
+    wide, memory = widest(machine), board.memory.timing
     try:
         spec, wide_spec = (shape_spec(each, *shape, datatype(TYPES[label]), group, False)
                            for each in (machine, wide))
     except PlanError:
         return None
     runs = {"resident": measured(wide, wide_spec, memory),
-            "board": measured(machine, spec, memory, board.memory_bytes)}
+            "board": measured(machine, spec, memory, board.memory.bytes)}
     peak = machine.macs_per_cycle(spec.slots)
     found: dict[str, Any] = {
         "type": f"{label}A{machine.act_bits}", "slots": spec.slots, "macs_per_cycle": peak,
@@ -122,7 +111,7 @@ def throughput(board: Board, machine: Machine, *, shape: tuple[int, int, int] | 
 
     Raises :class:`BoardError`, :class:`PlanError` and :class:`ToolError`."""
     board.check(machine)
-    shape = shape or SHAPES[kind_of(board)]
+    shape = shape or board.memory.gemm
     say(f"one multiply-accumulate around a DSP block of {board.chip}")
     dsps, fmax = _dsps(board, seed), recorded_fmax(board, machine)
     say(f"{' x '.join(map(str, shape))} on {machine.name}")

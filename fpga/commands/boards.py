@@ -11,7 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from bitwright.fpga.benchmarks.resource_samples import measure, tools
-from bitwright.fpga.boards.board import BOARDS, Board, BoardError, board
+from bitwright.fpga.boards.board import Board, BoardError
+from bitwright.fpga.boards.registry import BOARDS, board
+from bitwright.fpga.chips.registry import CHIP_FAMILIES
 from bitwright.fpga.toolchain.bitstream_build import Built, build, write
 from bitwright.fpga.toolchain.loader import program
 from bitwright.hw.elements.element_option import Pe
@@ -33,8 +35,8 @@ def list_boards(as_json: Json = False) -> None:
     """Boards, their chips, and the machine that is built for each without --machine."""
     rows: list[dict[str, Any]] = [
         {"board": each.name, "chip": each.chip, "luts": each.size.luts,
-             "block_rams": each.size.rams, "dsps": each.size.dsps, "memory": each.memory,
-             "memory_bytes": each.memory_bytes,
+             "block_rams": each.size.rams, "dsps": each.size.dsps, "memory": each.memory.label,
+             "memory_bytes": each.memory.bytes,
              "clock_mhz": each.clock_mhz, "link": f"UART, {each.baud:,} baud",
              "machine": each.preset().name,
              "one_bit_products_per_cycle": each.preset().one_bit_products,
@@ -49,6 +51,7 @@ def list_boards(as_json: Json = False) -> None:
         table.add_row(row["board"], row["chip"], f"{row['luts']:,}", str(row["block_rams"]),
                       str(row["dsps"]), row["memory"], f"{row['clock_mhz']:g}", row["link"],
                       row["machine"], f"{row['one_bit_products_per_cycle']:,}",
+                      "not known" if row["takes"] is None else
                       "{luts:,}, {rams}, {dsps}".format_map(row["takes"]))
     _console().print(table)
 
@@ -73,7 +76,7 @@ def resources(
     if measure_:
         print(json.dumps(record(list(measure(say)), tools()), indent=1))
         return
-    found = [row for family in ("ecp5", "ice40") for row in table_of(family)]
+    found = [row for family in CHIP_FAMILIES for row in table_of(family)]
     if as_json:
         print(json.dumps(found))
         return

@@ -28,7 +28,8 @@ from bitwright.compiler.ir.layer_inputs import prepared
 from bitwright.compiler.ir.program import LinearOp, Options
 from bitwright.compiler.mapping.map_checkpoint import map_checkpoint
 from bitwright.compiler.runtime.run_layer import activations, random_activations
-from bitwright.fpga.boards.board import BOARDS, Board, board
+from bitwright.fpga.boards.board import Board
+from bitwright.fpga.boards.registry import BOARDS, board
 from bitwright.fpga.host.run_layer import BoardResult, Watch, check_identity, run_layer
 from bitwright.fpga.link.driver import Board as Link
 from bitwright.fpga.verification.simulated_board import DIVISOR, SimulatedBoard

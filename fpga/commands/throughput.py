@@ -9,8 +9,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from bitwright.fpga.benchmarks.throughput import GROUP, SHAPES, kind_of, throughput
-from bitwright.fpga.boards.board import BOARDS, board
+from bitwright.fpga.benchmarks.throughput import GROUP, throughput
+from bitwright.fpga.boards.registry import BOARDS, board
 from bitwright.hw.elements.element_option import Pe
 from bitwright.models.command_line.options_and_files import overrides, say, write_text
 
@@ -35,7 +35,7 @@ def throughput_command(
     memory and with operands resident, over what the chip's DSP blocks do."""
     target = board(name)
     config = target.machine_of(machine, overrides(settings), pe)
-    m_, k_, n_ = SHAPES[kind_of(target)]
+    m_, k_, n_ = target.memory.gemm
     found = throughput(target, config, shape=(m or m_, k or k_, n or n_), group=group, seed=seed,
                        say=say)
     if out is not None:

@@ -6,7 +6,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from bitwright.fpga.soc.burst_queue import ADDRESS, DECERR, SUBORDINATE, BurstQueue
-from bitwright.fpga.soc.sdram_timing import ULX3S
+from bitwright.fpga.soc.sdram_timing import COMMON
 
 __all__ = ["SIZE_BYTES", "SdramController"]
 
@@ -53,7 +53,7 @@ class SdramController(wiring.Component):
     cke … dq_oe : to the chip, each from a register or constant; dq_i : from the chip
     """
 
-    def __init__(self, *, clock_mhz, timing=ULX3S, read_delay=None):
+    def __init__(self, *, clock_mhz, timing=COMMON, read_delay=None):
         self.cycles = timing.cycles(clock_mhz)
         self.read_delay = self.cycles.delay(read_delay)
         super().__init__({

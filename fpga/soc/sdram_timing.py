@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from math import ceil
 
-__all__ = ["ULX3S", "SdramCycles", "SdramTiming"]
+__all__ = ["COMMON", "SdramCycles", "SdramTiming"]
 
 LEAST_MHZ, MOST_MHZ = 20, 133
 MOST_REGISTERS = 4      # between the pins and the controller
@@ -37,8 +37,7 @@ class SdramTiming:
     """Rules of a chip of 4 banks x 8192 rows x 512 columns x 16 bits.
 
     Times are in nanoseconds, ``power_up_us`` and ``refresh_ms`` (of all rows) as their names say,
-    ``wr`` and ``mrd`` in clock cycles. The defaults hold for each of IS42S16160G-7,
-    W9825G6KH-6 and AS4C16M16SA-7.
+    ``wr`` and ``mrd`` in clock cycles.
     """
     rcd: float = 20
     rp: float = 20
@@ -70,4 +69,4 @@ class SdramTiming:
             power_up=ceil(self.power_up_us * clock_mhz / interval))
 
 
-ULX3S = SdramTiming()
+COMMON = SdramTiming()      # holds for each of IS42S16160G-7, W9825G6KH-6 and AS4C16M16SA-7

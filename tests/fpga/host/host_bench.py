@@ -7,7 +7,7 @@ import serial
 
 from bitwright.compiler.ir.program import Options
 from bitwright.compiler.mapping.map_checkpoint import map_checkpoint
-from bitwright.fpga.boards.board import BOARDS
+from bitwright.fpga.boards.registry import BOARDS
 from bitwright.hw.machine.presets import PRESETS
 from tests.compiler.tiny import BERT, bert_tensors, write_checkpoint
 

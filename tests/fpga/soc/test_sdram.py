@@ -7,7 +7,7 @@ import pytest
 
 from bitwright.fpga import __main__ as command_line
 from bitwright.fpga.soc.sdram_controller import SdramController
-from bitwright.fpga.soc.sdram_timing import ULX3S, SdramTiming
+from bitwright.fpga.soc.sdram_timing import COMMON, SdramTiming
 from bitwright.fpga.toolchain.out_of_context import Surrounded, unit_verilog
 from bitwright.fpga.toolchain.synthesis import DEVICES, measure_verilog
 from bitwright.fpga.verification import sdram_traffic as sdram_bench
@@ -22,25 +22,25 @@ def names(found):
 
 
 def test_times_are_rounded_to_the_safe_side():
-    slow, fast = ULX3S.cycles(100), ULX3S.cycles(125)
+    slow, fast = COMMON.cycles(100), COMMON.cycles(125)
     assert (slow.cas, slow.rcd, slow.rp, slow.ras, slow.rfc) == (2, 2, 2, 5, 7)
     assert (fast.cas, fast.rcd, fast.rp, fast.ras, fast.rfc) == (3, 3, 3, 6, 9)
     assert slow.interval == 781 and fast.interval == 976         # 7.8125 us, never more
     assert slow.interval * slow.power_up >= 20_000
-    assert ULX3S.cycles(133).ras + ULX3S.cycles(133).rp >= 70 * 0.133
+    assert COMMON.cycles(133).ras + COMMON.cycles(133).rp >= 70 * 0.133
 
 
 @pytest.mark.parametrize("clock", [5, 134])
 def test_clocks_that_cannot_be(clock):
     with pytest.raises(ValueError, match=f"within 20…133 MHz, not {clock}"):
-        ULX3S.cycles(clock)
+        COMMON.cycles(clock)
 
 
 @pytest.mark.parametrize("delay", [1, 7])
 def test_read_delays_that_cannot_be(delay):
     with pytest.raises(ValueError, match=f"must be 2…6 with CAS latency 2, not {delay}"):
-        ULX3S.cycles(100).delay(delay)
-    assert ULX3S.cycles(100).delay(None) == 2
+        COMMON.cycles(100).delay(delay)
+    assert COMMON.cycles(100).delay(None) == 2
 
 
 @pytest.mark.parametrize("options", [{"clock_mhz": 100}, FAST], ids=["100 MHz", "125 MHz"])

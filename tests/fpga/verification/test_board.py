@@ -35,23 +35,23 @@ def test_board_answers_and_keeps_memory(kind, machine):
         with Board.open(simulated.port, BAUD, timeout=5) as board:
             info = board.info()
             assert (info.identity, info.memory_bytes, info.clock_khz) == (
-                machine.identity(), kind.memory_bytes, 1000 * kind.clock_mhz)
+                machine.identity(), kind.memory.bytes, 1000 * kind.clock_mhz)
             assert board.read_register(Registers.MAGIC) == MAGIC
             assert board.read_register(Registers.IDENTITY) == machine.identity()
             assert board.read_register(Registers.STATUS) == 0
-            places = [0, kind.memory_bytes // 2 - 512, kind.memory_bytes - 1024]
+            places = [0, kind.memory.bytes // 2 - 512, kind.memory.bytes - 1024]
             data = {place: rng.randbytes(1024) for place in places}
             for place in places:
                 board.write(place, data[place])
             assert {place: board.read(place, 1024) for place in places} == data
             with pytest.raises(LinkError, match="nothing at this address"):
-                board.read(kind.memory_bytes, 2)
+                board.read(kind.memory.bytes, 2)
         report = simulated.stop()
     assert report["violations"] == [] and board.resent == 0
     # 6 frames of 1 KiB at least, at four clocks per bit and ten bits per byte
     assert report["cycles"] > 6 * 1024 * 40
     assert report["seconds"] == pytest.approx(report["cycles"] / kind.clock_mhz / 1e6, rel=1e-3)
-    if kind.sdram_phase is not None:      # 8192 rows in 64 ms, from 200 us after power-up on
+    if not kind.memory.on_chip:      # 8192 rows in 64 ms, from 200 us after power-up on
         assert report["refreshes"] == pytest.approx(
             (report["seconds"] - 200e-6) / 7.8125e-6, rel=0.03)
 

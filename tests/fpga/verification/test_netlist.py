@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from bitwright.fpga import __main__ as command_line
-from bitwright.fpga.cells import cell_models
+from bitwright.fpga.chips.registry import cell_models
 from bitwright.fpga.toolchain.synthesis import ToolError, run_tool
 from bitwright.fpga.verification import netlist_check as netlists
 from bitwright.fpga.verification.netlist_check import (

