@@ -62,7 +62,7 @@ def test_buffers_go_to_their_rows_and_columns():
     found = places(floorplan(netlist([
         *array(8, 4), *shared, (execute + "row7.buffer.0.0", "DP16KD"),
         ("system.core.dispatch.program.0.0", "DP16KD"), ("system.link.buffer.0.0", "DP16KD")]),
-        CHIP))
+        ECP5, CHIP))
     assert found[execute + "acts.0.0"][1] > found[execute + "acts.0.15"][1]
     assert found[execute + "weights.0.0"][0] < found[execute + "weights.0.7"][0]
     assert found[execute + "row7.buffer.0.0"][1] == 22
