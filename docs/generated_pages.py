@@ -9,7 +9,7 @@ from typing import Any
 import bitwright
 from bitwright.compiler.checkpoints.registry import containers_table
 from bitwright.compiler.layouts import layouts_table
-from bitwright.fpga.boards.board import BOARDS
+from bitwright.fpga.boards.registry import BOARDS
 from bitwright.fpga.commands.root_command import BITWRIGHT
 from bitwright.hw.commands.machines import machine_fields
 from bitwright.hw.machine.presets import PRESETS

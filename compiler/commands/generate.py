@@ -13,12 +13,10 @@ from bitwright.compiler.commands.terminal_report import terminal
 from bitwright.compiler.image.mapped_image import open_image
 from bitwright.compiler.runtime.generation import generate
 from bitwright.compiler.runtime.launcher import Launches
+from bitwright.hw.machine.clocks import OTHERS_MHZ, clock_mhz
 from bitwright.models.command_line.options_and_files import say
 
 __all__ = ["generate_"]
-
-CLOCKS = {"icebreaker": 24.0}   # docs/explanation/boards.md; by machine
-CLOCK = 80.0
 
 
 def _stream(text: str) -> None:
@@ -38,13 +36,13 @@ def generate_(
     seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
     mhz: Annotated[float | None, typer.Option(
         min=0.001, max=10_000, help="Clock for tokens per second; that of the machine's board if "
-                                    f"left out, {CLOCK:g} for others.")] = None,
+                                    f"left out, {OTHERS_MHZ:g} for others.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
 ) -> None:
     """Write on from a prompt, token by token. Exit status 1 if the RTL's bits or cycles differ from
     the models'."""
     form, image = key_form(kv, kv_group), open_image(folder)
-    clock = CLOCKS.get(image.machine.name, CLOCK) if mhz is None else mhz
+    clock = float(clock_mhz(image.machine.name)) if mhz is None else mhz
     with Launches(image.machine, backend, image.options.memory, say) as launches:
         found = generate(image, prompt, tokens, launches, form, functions=functions_of(between),
                          temperature=temperature, seed=seed,
