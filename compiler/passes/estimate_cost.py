@@ -11,7 +11,7 @@ from bitwright.compiler.passes.attention_cost import attention_totals
 from bitwright.compiler.passes.emit_programs import layer_programs
 from bitwright.compiler.passes.session import Progress
 from bitwright.hw.codegen.launch_programs import Launch
-from bitwright.hw.rtl.core.control_registers import COUNTERS
+from bitwright.hw.machine.control_interface import COUNTERS
 from bitwright.sim.cycle_model.memory_timing import Memory
 from bitwright.sim.cycle_model.model import CycleResult, run_cycles
 from bitwright.sim.cycle_model.recorder import CAUSES

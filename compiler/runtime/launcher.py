@@ -27,9 +27,9 @@ from bitwright.compiler.runtime.run_layer import BACKENDS, InputError
 from bitwright.hw.codegen.gemm_chain import chain_plan, split_chain
 from bitwright.hw.codegen.gemm_program import plan_gemm
 from bitwright.hw.codegen.launch_programs import Launch
+from bitwright.hw.machine.control_interface import COUNTERS, by_engine
 from bitwright.hw.machine.description import Machine
 from bitwright.hw.packing.weight_image import PackedWeights
-from bitwright.hw.rtl.core.control_registers import COUNTERS, by_engine
 from bitwright.hw.tiling.gemm_spec import GemmSpec, PlanError
 from bitwright.hw.tiling.tile_plan import Plan
 from bitwright.sim.cycle_model.memory_timing import Memory

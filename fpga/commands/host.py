@@ -33,9 +33,9 @@ from bitwright.fpga.boards.registry import BOARDS, board
 from bitwright.fpga.host.run_layer import BoardResult, Watch, check_identity, run_layer
 from bitwright.fpga.link.driver import Board as Link
 from bitwright.fpga.verification.simulated_board import DIVISOR, SimulatedBoard
+from bitwright.hw.machine.control_interface import by_engine
 from bitwright.hw.machine.description import Machine
 from bitwright.hw.machine.presets import PRESETS, machine
-from bitwright.hw.rtl.core.control_registers import by_engine
 from bitwright.models.assets.fetch import model_path
 from bitwright.models.command_line.options_and_files import overrides, say, write_text
 

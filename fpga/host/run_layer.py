@@ -16,10 +16,10 @@ from bitwright.fpga.host.layer_parts import Part, cut, placed, repacked
 from bitwright.fpga.link.driver import Board
 from bitwright.fpga.link.frames import Info
 from bitwright.hw.isa.instruction_table import INSTRUCTION_BYTES
+from bitwright.hw.machine.control_interface import COUNTER_NAMES, Registers, Status
 from bitwright.hw.machine.description import Machine
 from bitwright.hw.machine.presets import PRESETS
 from bitwright.hw.packing.weight_image import by_column, gemm_spec, unpack_outputs
-from bitwright.hw.rtl.core.control_registers import COUNTER_NAMES, Registers, Status
 from bitwright.hw.tiling.gemm_spec import PlanError
 from bitwright.models.errors import Error
 from bitwright.models.inference.golden import mpgemm

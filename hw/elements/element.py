@@ -30,7 +30,15 @@ class MachineSizes(Protocol):
     @property
     def tables(self) -> int: ...
     @property
+    def levels(self) -> int: ...
+    @property
     def sigma_bits(self) -> int: ...
+    @property
+    def acc_bits(self) -> int: ...
+    @property
+    def dequant(self) -> str: ...
+    @property
+    def scale_digits(self) -> int: ...
 
 
 class Element(Protocol):
@@ -87,6 +95,15 @@ class Element(Protocol):
     def entry_bits(self, machine: MachineSizes) -> int:
         """Return the bits of a decode table's entry in memory: 4, 8 or 16."""
         return 8 if self.lane_bits(machine) <= 8 else 16
+
+    # ---- latencies ----------------------------------------------------------------------
+    @abstractmethod
+    def sum_latency(self, machine: MachineSizes) -> int:
+        """Return the cycles from a digit's last slice to its sum in the multiplier's register."""
+
+    def scale_latency(self, machine: MachineSizes) -> int:
+        """Return the cycles from a digit's sum to its product with the scale."""
+        return machine.scale_digits if machine.dequant == "serial" else 2
 
     # ---- filling ------------------------------------------------------------------------
     def lane_acts(self, machine: MachineSizes) -> int:

@@ -59,6 +59,10 @@ class LutElement(Element):
         """A digit has 4 planes: ``|2·Σ w·a| ≤ 2 · 2^3 · k_tile · 2^(act_bits−1)``."""
         return machine.sigma_bits + DIGIT_PLANES
 
+    def sum_latency(self, machine: MachineSizes) -> int:
+        """Slice, table and tree have a register each level, the sum with σ and S one each."""
+        return machine.levels + 4
+
     def lane_acts(self, machine: MachineSizes) -> int:
         return 3 if machine.table == "tl2" else 4
 

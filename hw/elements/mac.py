@@ -48,6 +48,17 @@ class MacElement(Element):
     def acc_bits(self, machine: MachineSizes) -> int:
         return machine.sigma_bits + machine.value_bits
 
+    def sum_latency(self, machine: MachineSizes) -> int:
+        """The slice has a register, the tree one per level; then come those of a DSP block, or of
+        the sums of the weight's bits."""
+        return (1 + (machine.k_tile - 1).bit_length()
+                + max(2, (machine.value_bits - 1).bit_length()))
+
+    def scale_latency(self, machine: MachineSizes) -> int:
+        """Sums beyond 20 bits take two multipliers and a cycle more."""
+        double = machine.dequant == "dsp" and machine.acc_bits > 20
+        return 3 if double else super().scale_latency(machine)
+
     def resource_kind(self, machine: MachineSizes) -> str:
         return f"mac {machine.lane_mult}"
 

@@ -51,6 +51,11 @@ class SerialElement(Element):
         :mod:`bitwright.hw.packing.power_of_two_terms`."""
         return machine.sigma_bits + 6
 
+    def sum_latency(self, machine: MachineSizes) -> int:
+        """Slice, shifted activations, sums of four lanes and S have a register each, the tree one
+        per level."""
+        return machine.levels + 4
+
     def entry_bits(self, machine: MachineSizes) -> int:
         return 4
 

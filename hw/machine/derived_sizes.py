@@ -2,6 +2,7 @@
 
 from bitwright.hw.elements import CODES, ELEMENTS, Element
 
+DECODE_LATENCY = 1  # cycles that decoding adds between weight buffer and slice
 PSUM_LATENCY = 4  # cycles from a psum read to the first read that sees the sum
 MULT_BITS = 18
 
@@ -145,6 +146,32 @@ class Sizes:
     @property
     def mult_bits(self) -> int:
         return MULT_BITS
+
+    @property
+    def sum_latency(self) -> int:
+        """Cycles from a digit's last slice, at its element, to the sum."""
+        return self.element.sum_latency(self)
+
+    @property
+    def product_latency(self) -> int:
+        """Cycles from a digit's last slice, at its element, to the sum's product with the scale."""
+        return self.sum_latency + self.element.scale_latency(self)
+
+    @property
+    def result_latency(self) -> int:
+        """Cycles from a digit's last slice, at its element, to the new partial sum."""
+        return self.product_latency + 1
+
+    @property
+    def slice_latency(self) -> int:
+        """Cycles from a slot leaving the sequencer to its slice at the first row."""
+        return 2 + (DECODE_LATENCY if self.decodes else 0)
+
+    @property
+    def retire_latency(self) -> int:
+        """Cycles from a job's last slot leaving the sequencer to its tokens being given: by then
+        its last result is in the output buffer of the last row."""
+        return self.slice_latency + self.result_latency + self.rows + self.drain_slots
 
     @property
     def psum_bits(self) -> int:

@@ -5,7 +5,7 @@ from cocotb.triggers import ClockCycles
 
 from bitwright.hw.isa.instruction_table import INSTRUCTION_BYTES, OPS, Target
 from bitwright.hw.isa.program_tree import Instr
-from bitwright.hw.rtl.core.control_registers import COUNTER_NAMES, MAGIC, VERSION, Registers, Status
+from bitwright.hw.machine.control_interface import COUNTER_NAMES, MAGIC, VERSION, Registers, Status
 from bitwright.hw.rtl.core.load_engine import PROGRAM_TARGET
 from bitwright.sim.cocotb_benches.testbench import RESET, START, Bench, Gemm, random_gemm
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from bitwright.hw.codegen.gemm_program import plan_gemm
 from bitwright.hw.codegen.standalone_layout import Layout, layout
 from bitwright.hw.isa.instruction_table import INSTRUCTION_BYTES
+from bitwright.hw.machine.control_interface import COUNTER_NAMES, Registers, Status
 from bitwright.hw.machine.description import Machine
 from bitwright.hw.packing.weight_image import (
     gemm_spec,
@@ -24,7 +25,6 @@ from bitwright.hw.packing.weight_image import (
     pack_weights,
     unpack_outputs,
 )
-from bitwright.hw.rtl.core.control_registers import COUNTER_NAMES, Registers, Status
 from bitwright.models.inference.golden import mpgemm
 from bitwright.models.quantization.quantized_matrix import QuantizedMatrix
 from bitwright.sim.cocotb_benches.bus_watcher import BusWatcher

@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 from bitwright.hw.isa.instruction_table import DIGITS
 from bitwright.hw.machine.description import Machine
-from bitwright.hw.rtl.array.execute_engine import retire_latency
 from bitwright.sim.cycle_model.engine import Engine
 from bitwright.sim.cycle_model.recorder import WAITS
 
@@ -34,7 +33,7 @@ class Executor(Engine):
         super().__init__(machine, counts)
         self.machine = machine
         self.fill = machine.fill_entries * machine.table_steps
-        self.retire = retire_latency(machine)
+        self.retire = machine.retire_latency
         # Cycles from which the banks are seen free, the next one to be filled first.
         self.free: tuple[int, ...] = (0,) * machine.banks
         self.sequencer_idle = 0

@@ -10,11 +10,11 @@ skipped, so that time and memory depend on the program's length, not on its cycl
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bitwright.hw.isa.dispatch_timing import DISPATCH_CYCLES
 from bitwright.hw.isa.instruction_table import INSTRUCTION_BYTES, REGISTERS, Queue
 from bitwright.hw.isa.program_tree import Node
+from bitwright.hw.machine.control_interface import COUNTER_NAMES, by_engine
 from bitwright.hw.machine.description import Machine
-from bitwright.hw.rtl.core.control_registers import COUNTER_NAMES, by_engine
-from bitwright.hw.rtl.core.dispatcher import DISPATCH_CYCLES
 from bitwright.sim.cycle_model.dma_engines import Bus, Transfers
 from bitwright.sim.cycle_model.engine import NEVER, Engine, Order, Tokens
 from bitwright.sim.cycle_model.execute_engine import Executor

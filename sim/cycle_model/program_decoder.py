@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from bitwright.hw.isa.dispatch_timing import DISPATCH_CYCLES, dispatch_cycles
 from bitwright.hw.isa.instruction_table import OPS, Queue, Target
 from bitwright.hw.isa.program_tree import Instr, Loop, Node, flatten
-from bitwright.hw.rtl.core.dispatcher import DISPATCH_CYCLES, dispatch_cycles
 from bitwright.models.errors import Error
 from bitwright.sim.cycle_model.engine import Engine, Order, Tokens
 

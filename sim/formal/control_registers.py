@@ -2,8 +2,9 @@
 
 from amaranth.hdl import Assert, Assume, Module, Signal
 
+from bitwright.hw.machine.control_interface import MAGIC, Registers
 from bitwright.hw.machine.description import Machine
-from bitwright.hw.rtl.core.control_registers import MAGIC, Control, Registers
+from bitwright.hw.rtl.core.control_registers import Control
 from bitwright.sim.formal.harness import after, free, holds, no_reset, past
 
 __all__ = ["control"]

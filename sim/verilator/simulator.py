@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bitwright.hw.machine.control_interface import COUNTER_NAMES, Status, by_engine
 from bitwright.hw.machine.description import Machine
-from bitwright.hw.rtl.core.control_registers import COUNTER_NAMES, Status, by_engine
 from bitwright.hw.rtl.core.core import core_verilog
 from bitwright.sim.cycle_model.memory_timing import Memory
 from bitwright.sim.verilator.verilator_build import (

@@ -6,27 +6,17 @@ from amaranth.lib.wiring import In, Out
 
 from bitwright.hw.isa.instruction_table import Target
 from bitwright.hw.machine.memory_format import SELECT_BIT
-from bitwright.hw.rtl.array.row import Row, result_latency
+from bitwright.hw.rtl.array.row import Row
 from bitwright.hw.rtl.array.sequencer import Sequencer
 from bitwright.hw.rtl.array.table_filler import TableFiller
-from bitwright.hw.rtl.array.weight_decoder import DECODE_LATENCY, Decoder
+from bitwright.hw.rtl.array.weight_decoder import Decoder
 from bitwright.hw.rtl.primitives.block_ram import block_ram
 from bitwright.hw.rtl.primitives.delay_line import delay
 from bitwright.hw.rtl.primitives.fifo import Fifo, InstructionQueue
 from bitwright.hw.rtl.primitives.instruction_layout import instruction_layout
 from bitwright.hw.rtl.primitives.local_reset import later_reset
 
-__all__ = ["ExecuteEngine", "retire_latency", "slice_latency"]
-
-def slice_latency(config):
-    """Cycles from a slot leaving the sequencer to its slice at the first row."""
-    return 2 + (DECODE_LATENCY if config.decodes else 0)
-
-
-def retire_latency(config):
-    """Cycles from a job's last slot leaving the sequencer to its tokens being given: by then
-    its last result is in the output buffer of the last row."""
-    return slice_latency(config) + result_latency(config) + config.rows + config.drain_slots
+__all__ = ["ExecuteEngine"]
 
 
 def plus_slice(config):
@@ -108,7 +98,7 @@ class ExecuteEngine(wiring.Component):
 
         retire = Cat(sequencer.retire, sequencer.free_w, sequencer.free_a, sequencer.signal_out)
         stages = [retire]
-        for stage in range(retire_latency(config)):
+        for stage in range(config.retire_latency):
             stages.append(delay(m, stages[-1], 1, f"retire{stage}"))
         ended = stages[-1]
         m.d.comb += [
@@ -133,7 +123,7 @@ class ExecuteEngine(wiring.Component):
                               config.scale_depth)
         m.d.comb += [weights.addr.eq(sequencer.w_addr), acts.addr.eq(filler.read_addr),
                      filler.read_data.eq(acts.data)]
-        head = slice_latency(config)
+        head = config.slice_latency
         rows = [Row(config) for _ in range(config.rows)]
         sent = (self._decode(m, write, sequencer, weights, scales) if config.decodes
                 else weights.data)
@@ -145,7 +135,7 @@ class ExecuteEngine(wiring.Component):
         slot = delay(m, sequencer.slot, head, "slot")
 
         # Four registers between a scale's address and its multiplier, at the first row in time.
-        wait = head + rows[0].s_latency - 1 - 4
+        wait = head + config.sum_latency - 1 - 4
         mults = Signal(data.ArrayLayout(signed(config.mult_bits), config.cols), reset_less=True)
         shift = delay(m, sequencer.shift, wait + 1, "shift")
         if config.decodes:  # the select in the scale's half-word is wanted at once

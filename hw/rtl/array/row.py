@@ -1,7 +1,5 @@
 """One row of the array: elements that share a token, their control and their output buffer."""
 
-from functools import cache
-
 from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
@@ -13,15 +11,7 @@ from bitwright.hw.rtl.pe.element_interface import circuit_of
 from bitwright.hw.rtl.primitives.block_ram import block_ram
 from bitwright.hw.rtl.primitives.delay_line import delay
 
-__all__ = ["Row", "element", "result_latency"]
-
-
-@cache
-def result_latency(config):
-    """Cycles from ``slice_i`` to a result in its element."""
-    probe = element(config)
-    probe._MustUse__used = True  # made for its latency alone
-    return probe.result_latency
+__all__ = ["Row", "element"]
 
 
 def element(config):
@@ -58,11 +48,6 @@ class Row(wiring.Component):
             "read_addr": In(16), "read_part": In(range(max(config.out_parts, 2))),
             "read_data": Out(config.memory_bits),
         })
-
-    @property
-    def s_latency(self):
-        """Cycles from ``slice_i`` to a digit's sum in its element."""
-        return self._pes[0].s_latency
 
     def elaborate(self, platform):
         m = Module()

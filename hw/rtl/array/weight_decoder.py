@@ -9,10 +9,7 @@ from bitwright.hw.rtl.pe.element_interface import circuit_of
 from bitwright.hw.rtl.primitives.block_ram import block_ram
 from bitwright.hw.rtl.primitives.delay_line import delay
 
-__all__ = ["CODES", "DECODE_LATENCY", "Decoder", "SELECTS", "STEPS", "TABLE_ROWS", "entry_bits",
-           "row_bits", "row_index"]
-
-DECODE_LATENCY = 1  # cycles that decoding adds between weight buffer and slice
+__all__ = ["Decoder"]
 
 
 class Decoder(wiring.Component):

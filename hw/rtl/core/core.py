@@ -6,8 +6,9 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from bitwright.hw.isa.instruction_table import Queue
+from bitwright.hw.machine.control_interface import EVENT_NAMES
 from bitwright.hw.rtl.array.execute_engine import ExecuteEngine
-from bitwright.hw.rtl.core.control_registers import EVENT_NAMES, Control
+from bitwright.hw.rtl.core.control_registers import Control
 from bitwright.hw.rtl.core.dispatcher import Dispatcher
 from bitwright.hw.rtl.core.load_engine import PROGRAM_TARGET, LoadEngine
 from bitwright.hw.rtl.core.store_engine import StoreEngine

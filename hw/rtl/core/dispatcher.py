@@ -19,23 +19,18 @@ from bitwright.hw.rtl.core.load_engine import PROGRAM_TARGET
 from bitwright.hw.rtl.primitives.block_ram import block_ram
 from bitwright.hw.rtl.primitives.instruction_layout import instruction_layout
 
-__all__ = ["Dispatcher", "DISPATCH_CYCLES", "ENGINES", "dispatch_cycles"]
+__all__ = ["Dispatcher", "ENGINES"]
 
-DISPATCH_CYCLES = 3   # read, decode, issue
 ENGINES = ("load", "exec", "store")
-
-
-def dispatch_cycles(op):
-    """Cycles of instruction ``op`` that finds its engine's queue free: one more per address."""
-    return DISPATCH_CYCLES + len(OPS[op].addresses)
 
 
 class Dispatcher(wiring.Component):
     """Runs one program from ``start`` to ``halt``.
 
     The program comes into the program buffer as one load of ``length`` instructions from
-    ``address``. Then every instruction takes :func:`dispatch_cycles`, longer while its engine's
-    queue is full. After ``halt`` the dispatcher waits for ``engines_idle`` and raises ``done``.
+    ``address``. Then every instruction takes the cycles of ``hw/isa/dispatch_timing.py``, longer
+    while its engine's queue is full. After ``halt`` the dispatcher waits for ``engines_idle`` and
+    raises ``done``.
 
     One adder serves all addresses: the instruction's address slots turn round once, and each
     passes the adder with its register. A register is looked up, and an instruction kept, before it

@@ -13,10 +13,9 @@ from bitwright.hw.rtl.fabric.generic_adders import GenericAdders
 from bitwright.hw.rtl.fabric.scale_multipliers import (
     WideMultiplier,
     multiplier_for,
-    multiplier_latency,
 )
 
-__all__ = ["LaneMultiplier", "DoubleMultiplier", "mac_adders_for", "scaler_for", "scaler_latency"]
+__all__ = ["LaneMultiplier", "DoubleMultiplier", "mac_adders_for", "scaler_for"]
 
 
 DSP_BITS = 18  # signed operand of a DSP block
@@ -25,11 +24,6 @@ DSP_BITS = 18  # signed operand of a DSP block
 def mac_adders_for(config):
     """The adders of one multiply-accumulate element on ``config.fabric``."""
     return Ecp5MacAdders() if config.fabric == "ecp5" else GenericMacAdders()
-
-
-def scaler_latency(config):
-    """Cycles from S to ``p`` of :func:`scaler_for`."""
-    return DoubleMultiplier.latency if _double(config) else multiplier_latency(config)
 
 
 def scaler_for(config):

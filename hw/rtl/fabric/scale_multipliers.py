@@ -13,12 +13,7 @@ from amaranth.lib.wiring import In, Out
 from bitwright.hw.rtl.fabric.dsp_and_memory import Multiplier
 from bitwright.hw.rtl.fabric.ecp5_adders import Ecp5Adders
 
-__all__ = ["SerialMultiplier", "WideMultiplier", "multiplier_for", "multiplier_latency"]
-
-
-def multiplier_latency(config):
-    """Cycles from S to ``p`` of :func:`multiplier_for`."""
-    return config.scale_digits if config.dequant == "serial" else Multiplier.latency
+__all__ = ["SerialMultiplier", "WideMultiplier", "multiplier_for"]
 
 
 def multiplier_for(config, bounded=False):
@@ -91,6 +86,11 @@ class SerialMultiplier(wiring.Component):
     def __init__(self, config):
         self._config = config
         super().__init__(_ports(config))
+
+    @property
+    def latency(self):
+        """Cycles from S to ``p``."""
+        return self._config.scale_digits
 
     def elaborate(self, platform):
         m = Module()

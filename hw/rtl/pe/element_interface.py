@@ -13,7 +13,8 @@ from amaranth.lib.wiring import In, Out
 from bitwright.hw.elements import loaded
 from bitwright.hw.rtl.fabric.dsp_and_memory import PsumMemory
 
-__all__ = ["StationaryPE", "accumulator", "back_half", "circuit_of", "stationary_ports"]
+__all__ = ["ElementPE", "StationaryPE", "accumulator", "back_half", "circuit_of",
+           "stationary_ports"]
 
 
 def circuit_of(config):
@@ -43,22 +44,37 @@ def stationary_ports(config):
     }
 
 
-class StationaryPE(wiring.Component):
-    """The base of elements that hold activations in registers.
+class ElementPE(wiring.Component):
+    """The base of all elements: the latencies that the element's description gives.
 
-    A subclass gives ``s_latency`` and ``product_latency``, the cycles from ``slice_i`` to the
-    digit's sum and to its product with the scale. It asks for ``acc_en_i`` and ``last_i`` two
-    cycles before the sum.
+    ``acc_en_i`` and ``last_i`` come two cycles before the sum.
     """
 
-    def __init__(self, config):
+    def __init__(self, config, ports):
         self._config = config
-        super().__init__(stationary_ports(config))
+        super().__init__(ports)
+
+    @property
+    def s_latency(self):
+        """Cycles from ``slice_i`` to S and ``mult_o``."""
+        return self._config.sum_latency
+
+    @property
+    def product_latency(self):
+        """Cycles from ``slice_i`` to the product, ``first_i`` and ``emit_i``."""
+        return self._config.product_latency
 
     @property
     def result_latency(self):
         """Cycles from ``slice_i`` to ``result_o``, ``we_i`` and ``waddr_i``."""
-        return self.product_latency + 1
+        return self._config.result_latency
+
+
+class StationaryPE(ElementPE):
+    """The base of elements that hold activations in registers."""
+
+    def __init__(self, config):
+        super().__init__(config, stationary_ports(config))
 
     def held(self, m, row, slot):
         """Return the values of the ports that are the same for all elements of ``row``: here what
@@ -87,6 +103,7 @@ def accumulator(m, element, acc, total):
 def back_half(m, element, multiplier, total, load, add):
     """From a digit's sum, ``total`` where ``load`` is 1, through ``multiplier`` and the partial
     sums to ``result_o``. ``add(psum, product, first)`` is the element's adder."""
+    assert multiplier.latency == element.product_latency - element.s_latency
     m.submodules.multiplier = multiplier
     m.submodules.psums = psums = PsumMemory(element._config)
     result = Signal(signed(element._config.psum_bits), reset_less=True)

@@ -1,17 +1,17 @@
 """The lookup-table processing element."""
 
 from amaranth import *
-from amaranth.lib import data, wiring
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from bitwright.hw.rtl.fabric.adders import adders_for
-from bitwright.hw.rtl.fabric.scale_multipliers import multiplier_for, multiplier_latency
-from bitwright.hw.rtl.pe.element_interface import accumulator, back_half
+from bitwright.hw.rtl.fabric.scale_multipliers import multiplier_for
+from bitwright.hw.rtl.pe.element_interface import ElementPE, accumulator, back_half
 from bitwright.hw.rtl.pe.lookup_tables import PairTable, RamTable, RowTables, shared_layout
 from bitwright.hw.rtl.primitives.delay_line import delay
 
 
-class LutPE(wiring.Component):
+class LutPE(ElementPE):
     """Sums ``k_tile`` stationary activations under one weight bit-plane, or one slice of ternary
     weights, per cycle.
 
@@ -72,7 +72,6 @@ class LutPE(wiring.Component):
     result_o : ``Out(signed(psum_bits))``
     """
     def __init__(self, config):
-        self._config = config
         channel = range(config.psum_depth)
         tables = {}
         if config.table != "mux":
@@ -85,7 +84,7 @@ class LutPE(wiring.Component):
             tables |= {"bank_i": In(1)}
         if config.table != "tl2":
             tables |= {"shared_i": In(shared_layout(config))}
-        super().__init__({
+        super().__init__(config, {
             "slice_i":  In(config.slice_bits),
             "slice_o":  Out(config.slice_bits),
             "mult_i":   In(signed(config.mult_bits)),
@@ -106,22 +105,7 @@ class LutPE(wiring.Component):
     @property
     def v_latency(self):
         """Cycles from ``slice_i`` to ``sigma_i`` and ``sub_i``."""
-        return 1 + RamTable.latency + self._config.levels
-
-    @property
-    def s_latency(self):
-        """Cycles from ``slice_i`` to S and ``mult_o``."""
-        return self.v_latency + 2
-
-    @property
-    def product_latency(self):
-        """Cycles from ``slice_i`` to the product, ``first_i`` and ``emit_i``."""
-        return self.s_latency + multiplier_latency(self._config)
-
-    @property
-    def result_latency(self):
-        """Cycles from ``slice_i`` to ``result_o``, ``we_i`` and ``waddr_i``."""
-        return self.product_latency + 1
+        return self.s_latency - 2
 
     def held(self, m, row, slot):
         """Return the values of the ports that are the same for all elements of ``row``: those of

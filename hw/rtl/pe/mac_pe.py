@@ -7,7 +7,6 @@ from bitwright.hw.rtl.fabric.mac_blocks import (
     LaneMultiplier,
     mac_adders_for,
     scaler_for,
-    scaler_latency,
 )
 from bitwright.hw.rtl.pe.element_interface import StationaryPE, back_half
 
@@ -59,18 +58,6 @@ class MacPE(StationaryPE):
     acc_en_i, last_i : ``In(1)``
     raddr_i, first_i, emit_i, we_i, waddr_i, result_o : as those of :class:`LutPE`
     """
-    @property
-    def s_latency(self):
-        """Cycles from ``slice_i`` to S and ``mult_o``: the registers of slice and tree, and those
-        of a DSP block, or of the sums of the weight's bits."""
-        config = self._config
-        return 1 + ceil_log2(config.k_tile) + max(2, ceil_log2(config.value_bits))
-
-    @property
-    def product_latency(self):
-        """Cycles from ``slice_i`` to the product, ``first_i`` and ``emit_i``."""
-        return self.s_latency + scaler_latency(self._config)
-
     def elaborate(self, platform):
         m = Module()
         config = self._config

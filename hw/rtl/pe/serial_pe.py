@@ -2,7 +2,7 @@
 
 from amaranth import *
 
-from bitwright.hw.rtl.fabric.scale_multipliers import multiplier_for, multiplier_latency
+from bitwright.hw.rtl.fabric.scale_multipliers import multiplier_for
 from bitwright.hw.rtl.fabric.serial_lanes import lanes_for
 from bitwright.hw.rtl.pe.element_interface import StationaryPE, accumulator, back_half
 
@@ -66,16 +66,6 @@ class SerialPE(StationaryPE):
         Partial sum ``waddr_i`` becomes ``result_o``.
     result_o : ``Out(signed(psum_bits))``
     """
-    @property
-    def s_latency(self):
-        """Cycles from ``slice_i`` to S and ``mult_o``."""
-        return self._config.levels + 4
-
-    @property
-    def product_latency(self):
-        """Cycles from ``slice_i`` to the product, ``first_i`` and ``emit_i``."""
-        return self.s_latency + multiplier_latency(self._config)
-
     @staticmethod
     def decoded(fields):
         """Return terms whose signs are relative to lane ``k & (k - 1)``."""

@@ -19,9 +19,9 @@ from bitwright.hw.codegen.gemm_program import plan_gemm, program_bytes
 from bitwright.hw.codegen.standalone_layout import layout
 from bitwright.hw.isa.instruction_table import INSTRUCTION_BYTES, Target
 from bitwright.hw.isa.program_tree import Instr
+from bitwright.hw.machine.control_interface import Registers, Status
 from bitwright.hw.machine.presets import PRESETS
 from bitwright.hw.packing.weight_image import gemm_spec
-from bitwright.hw.rtl.core.control_registers import Registers, Status
 from bitwright.hw.tiling.gemm_spec import PlanError
 from bitwright.hw.tiling.tile_plan import align
 from bitwright.models.inference.golden import mpgemm

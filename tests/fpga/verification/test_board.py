@@ -12,7 +12,7 @@ import pytest
 
 from bitwright.fpga.link.driver import Board, LinkError
 from bitwright.fpga.verification.simulated_board import SimulatedBoard
-from bitwright.hw.rtl.core.control_registers import MAGIC, Registers
+from bitwright.hw.machine.control_interface import MAGIC, Registers
 from bitwright.sim.verilator.verilator_build import SimulationError
 from tests.compiler.tiny import QUERY
 from tests.fpga.host.host_bench import (

@@ -4,7 +4,7 @@ from amaranth import Module, Mux, Signal, signed
 
 from bitwright.hw.elements import Element, register_element
 from bitwright.hw.packing.code_codec import CodeCodec
-from bitwright.hw.rtl.fabric.scale_multipliers import multiplier_for, multiplier_latency
+from bitwright.hw.rtl.fabric.scale_multipliers import multiplier_for
 from bitwright.hw.rtl.pe.element_interface import StationaryPE, back_half
 
 BITS = 5    # of a weight: sign and magnitude
@@ -30,6 +30,9 @@ class ShiftAddElement(Element):
     def acc_bits(self, machine):
         return machine.sigma_bits + BITS - 1
 
+    def sum_latency(self, machine):
+        return 4    # registers of slice, products, sum, and that of the multiplier
+
     def summary(self, machine):
         return "sums of four shifted activations"
 
@@ -46,12 +49,6 @@ class SignMagnitudeCodec(CodeCodec):
 
 class ShiftAddPE(StationaryPE):
     """Adds the activations of every weight bit, shifted; then the lanes, one after the other."""
-
-    s_latency = 4   # registers of slice, products, sum, and that of the multiplier
-
-    @property
-    def product_latency(self):
-        return self.s_latency + multiplier_latency(self._config)
 
     def elaborate(self, platform):
         m = Module()

@@ -7,9 +7,9 @@ from bitwright.hw.codegen.gemm_program import plan_gemm
 from bitwright.hw.codegen.standalone_layout import layout
 from bitwright.hw.isa.instruction_table import INSTRUCTION_BYTES
 from bitwright.hw.isa.program_tree import Instr
+from bitwright.hw.machine.control_interface import Status
 from bitwright.hw.machine.presets import PRESETS
 from bitwright.hw.packing.weight_image import gemm_spec, pack_activations, pack_weights
-from bitwright.hw.rtl.core.control_registers import Status
 from bitwright.models.quantization.rtn import quantize_weights
 from bitwright.sim.cycle_model.memory_timing import Memory
 from bitwright.sim.verilator.gemm_run import run_gemm

@@ -2,10 +2,11 @@ import random
 
 import pytest
 
+from bitwright.hw.isa.dispatch_timing import dispatch_cycles
 from bitwright.hw.isa.instruction_table import OPS
 from bitwright.hw.isa.program_tree import Instr, Loop, assemble, flatten
 from bitwright.hw.machine.description import Machine
-from bitwright.hw.rtl.core.dispatcher import ENGINES, Dispatcher, dispatch_cycles
+from bitwright.hw.rtl.core.dispatcher import ENGINES, Dispatcher
 from bitwright.hw.rtl.core.load_engine import PROGRAM_TARGET
 from tests.hw.streams import IDLE_BUSY, IDS, simulate, stable, wait_for
 
