@@ -1,4 +1,4 @@
-"""The machine's blocks, with their sizes and how busy they were."""
+"""Draws the machine's blocks, with their sizes and how busy they were."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Bars, and what their colours mean."""
+"""Draws bars, and the legend of their colours."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple

@@ -1,4 +1,4 @@
-"""HTML and SVG, built so that no text can become markup."""
+"""Builds HTML and SVG so that no text can become markup."""
 
 from collections.abc import Iterable
 from html import escape

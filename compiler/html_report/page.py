@@ -1,4 +1,4 @@
-"""``report.html``: the report as one page that needs no network.
+"""Writes ``report.html``: the report as one page that needs no network.
 
 Everything from the checkpoint is escaped, and the page's content security policy lets no script
 run but its own. The same report gives the same bytes.

@@ -1,4 +1,4 @@
-"""The roofline: every layer's rate against what peak and memory allow."""
+"""Draws the roofline: every layer's rate against the limits of peak and memory."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence

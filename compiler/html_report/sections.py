@@ -1,4 +1,4 @@
-"""The parts of the page, from the report."""
+"""Builds the sections of the page from the report."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -29,7 +29,7 @@ def shape_text(row: Row) -> str:
 
 
 def summary(report: Report) -> Html:
-    """What it comes to, in six tiles."""
+    """Build the summary: six tiles."""
     totals = report["totals"]
     moved, least = totals["dram_bytes"], totals["compulsory_bytes"]
     tiles = (
@@ -61,7 +61,8 @@ def cycles(report: Report) -> Html:
 
 
 def engines(report: Report) -> Html:
-    """What each engine did. Its waits may overlap its own work, so they are bars of their own."""
+    """Build the table of what each engine did. Its waits may overlap its own work, so they are bars
+    of their own."""
     totals, interval = report["totals"], report["memory"]["interval"]
     whole, found = totals["total_cycles"], totals["engines"]
 

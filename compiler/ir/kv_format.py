@@ -1,4 +1,4 @@
-"""How attention's keys and values are stored for the array."""
+"""Defines how attention's keys and values are stored for the array."""
 
 from dataclasses import dataclass
 
@@ -17,8 +17,8 @@ SCALE_BITS = 8
 
 @dataclass(frozen=True)
 class KeyForm:
-    """How keys and values are stored: ``name`` is int8 or int4; ``group_size`` columns of a key
-    share a scale, 0 for the whole head. None is the whole head for int8 and 32 for int4."""
+    """The storage of keys and values. ``name`` is int8 or int4. ``group_size`` columns of a key
+    share a scale, 0 for the whole head; None is the whole head for int8 and 32 for int4."""
     name: str = "int8"
     group_size: int | None = None
 

@@ -1,5 +1,5 @@
-"""What the host does to a layer's inputs before they are quantized: outliers divided, then
-rotated."""
+"""Transforms a layer's inputs on the host before they are quantized: divides outliers, then
+rotates."""
 
 from collections.abc import Mapping
 
@@ -20,7 +20,7 @@ def scale_name(layer: str) -> str:
 
 
 def turns(options: Options, k: int) -> bool:
-    """Whether the inputs of a layer of ``k`` features are rotated: where that is asked for, and a
+    """Say whether the inputs of a layer of ``k`` features are rotated: rotation is asked for, and a
     Hadamard matrix of that order is known."""
     return options.rotate and has_rotation(k)
 

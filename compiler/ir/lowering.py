@@ -1,4 +1,5 @@
-"""What the operators of a transformer cost for one sequence of tokens, and which reads what."""
+"""Lowers a transformer for one sequence of tokens: the cost of each operator, and which reads what.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

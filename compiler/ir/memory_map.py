@@ -1,4 +1,4 @@
-"""Where everything of a model lies in the machine's memory, as one map for all its layers.
+"""Places everything of a model in the machine's memory: one map for all its layers.
 
     0            program.bin    the programs of every layer, each on pages of its own
     weights      weights.bin    per layer: weights and scales on pages of their own, then what only

@@ -1,4 +1,5 @@
-"""What the passes work on: a typed graph of a model's operators, and what is known of each.
+"""Defines what the passes work on: a typed graph of a model's operators, and the facts known of
+each.
 
 Nodes are named; an edge runs from the operator that produces a value to the one that reads it.
 A node's data (attribute ``op``) is a :class:`LinearOp` or :class:`AttentionOp`, which the array
@@ -32,7 +33,7 @@ class VerifyError(Error, RuntimeError):
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What the user asked for.
+    """The user's choices.
 
     Parameters
     ----------

@@ -1,4 +1,5 @@
-"""One memory map for the model: programs, weights, and room for activations and outputs."""
+"""Allocates one memory map for the model: programs, weights, and room for activations and outputs.
+"""
 
 from dataclasses import replace
 

@@ -1,5 +1,5 @@
-"""Where a layer would lie if the machine's memory held it alone: no weights are stored, and a model
-of any size has its cycles."""
+"""Allocates memory for each layer as if it were alone. No weights are stored, so a model of any
+size has its cycles."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""What attention's products cost on the array: launches whose weights are keys or values."""
+"""Estimates the cost of attention's products on the array. Their weights are keys or values."""
 
 from collections.abc import Iterable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Checkpoint to graph: every operator of the model, linear layers on the array, others hosted."""
+"""Builds the graph of a checkpoint's operators: linear layers on the array, others on the host."""
 
 from dataclasses import replace
 

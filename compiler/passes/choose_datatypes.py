@@ -1,5 +1,5 @@
-"""Quantizer, datatype, group size and offsets of every layer: one choice for all that are stored in
-floats, and what is stored for the others."""
+"""Chooses quantizer, datatype, group size and offsets of every layer. Layers stored in floats share
+one choice; the others keep what is stored."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ _BESIDE_NATIVE = "int8"  # layers that a low-bit checkpoint keeps in floats, suc
 
 
 def _weights(options: Options, session: Progress) -> str:
-    """What to do with the weights, "auto" resolved."""
+    """Return the name of the weights, with "auto" resolved."""
     weights = options.weights
     if not isinstance(session, Session):    # shapes alone
         if weights == NATIVE:

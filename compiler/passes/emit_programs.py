@@ -1,4 +1,4 @@
-"""Programs: those of every layer's launches, all in ``program.bin``."""
+"""Emits the programs of every layer's launches into ``program.bin``."""
 
 from dataclasses import replace
 

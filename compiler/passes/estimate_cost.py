@@ -1,4 +1,5 @@
-"""What the model costs on the machine: cycles by the cycle model, bytes, and the host's share."""
+"""Estimates the model's cost on the machine: cycles by the cycle model, bytes, and the host's
+share."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -20,7 +21,7 @@ PROGRAMS = (PREFILL, DECODE, PREFILL + AGAIN, DECODE + AGAIN)
 
 
 def padding(op: LinearOp) -> list[str]:
-    """What the machine computes beyond the layer's shape, in words."""
+    """Return notes on what the machine computes beyond the layer's shape."""
     plan, machine = op.planned, op.planned.machine
     rows = plan.m_tiles * (1 if plan.row_mode else machine.rows)
     padded_k = plan.k_tiles * machine.k_tile
@@ -65,8 +66,8 @@ def layer_row(op: LinearOp, memory: Memory, result: CycleResult) -> dict[str, An
 
 
 def program_cycles(op: LinearOp, found: Mapping[str, CycleResult]) -> dict[str, Any]:
-    """What a row has beside, where the layer has a program for one token: the cycles of each of its
-    programs, None for those of weights that do not stay."""
+    """Return the cycles of each of the layer's programs, where it has one for one token. None
+    stands for programs whose weights do not stay on chip."""
     if op.one is None:
         return {}
     return {"programs": {name: found[name].counters["run"] if name in found else None

@@ -1,5 +1,5 @@
-"""Weights to integers, or taken as the checkpoint has them, checked and packed into
-``weights.bin``, one layer in memory at a time."""
+"""Quantizes weights, or takes them as stored; checks them and packs them into ``weights.bin``. One
+layer is in memory at a time."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What passes share besides the program: the open checkpoint, the folder being written."""
+"""Holds what passes share besides the program: the open checkpoint, the folder being written."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Tile sizes and loop order of every layer."""
+"""Chooses tile sizes and loop order of every layer."""
 
 from dataclasses import replace
 

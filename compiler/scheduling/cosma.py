@@ -1,5 +1,5 @@
-"""Schedule, allocation and replacement of one GEMM's tiles as one integer linear program (COSMA,
-arXiv 2311.18246).
+"""Solves schedule, allocation and replacement of one GEMM's tiles as one integer linear program
+(COSMA, arXiv 2311.18246).
 
 Time runs in steps; a step multiplies one tile of activations with one tile of weights. Binary
 variables say which operation a step runs and which tiles each scratchpad holds during it. What is

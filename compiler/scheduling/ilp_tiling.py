@@ -1,4 +1,4 @@
-"""The plan of a layer that moves the fewest bytes, by an integer linear program.
+"""Finds the plan of a layer that moves the fewest bytes, by an integer linear program.
 
 Of every tiling that the program generator runs one is chosen, together with the number of chunks
 of activations that stay on chip, within the words of each scratchpad.
@@ -101,7 +101,7 @@ def choose_plan(machine: Machine, spec: GemmSpec, seconds: float = SECONDS) -> C
 
 
 def plan_fields(plan: Plan) -> dict[str, Any]:
-    """What tells a plan from others of its GEMM."""
+    """Return the fields that tell a plan from others of its GEMM."""
     return {name: getattr(plan, name) for name in FIELDS}
 
 

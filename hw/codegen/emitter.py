@@ -1,4 +1,4 @@
-"""Instructions of the steps of a program.
+"""Emits the instructions of a program's steps.
 
 Every stream of addresses only moves forward (or jumps back at known places), so each has an
 address register that the program steps; loops then need no addresses of their own.

@@ -1,4 +1,4 @@
-"""Chains: products that do not depend on one another, in one program.
+"""Joins GEMMs that do not depend on one another into one program, a chain.
 
 The steps of each product follow those of the one before, and the token queues let them overlap: a
 product's weights and activations come while the one before computes, and its outputs leave while
@@ -52,7 +52,7 @@ def chain_plan(plan: Plan) -> Plan:
 
 
 def _most(plan: Plan) -> ChainPlaces:
-    """What the plan has places for."""
+    """Return the plan's places per token queue."""
     schedule = Schedule(plan)
     outs = plan.machine.out_depth // max(map(plan.out_words, plan.tiles))
     return ChainPlaces(*(min(count, MOST_CREDITS) for count in (
@@ -89,7 +89,7 @@ def place_chain(plans: Sequence[Plan], start: int) -> tuple[list[Regions], int, 
 
 
 def _moves(nodes: Iterable[Node]) -> Counter[int]:
-    """What the nodes add to each register."""
+    """Return how far the nodes move each address register."""
     found: Counter[int] = Counter()
     for node in nodes:
         if isinstance(node, Loop):
@@ -146,8 +146,9 @@ def chain_program(plans: Sequence[Plan], regions: Sequence[Regions]) -> tuple[No
 
 
 def split_chain(plans: Sequence[Plan], tables: Sequence[object]) -> list[int]:
-    """How many of ``plans`` each program takes, in their order: as many as go together and fit the
-    program buffer. ``tables`` tell decode tables apart, where the machine has any."""
+    """Return how many of ``plans`` each program takes, in their order. A program takes as many as
+    go together and fit the program buffer. ``tables`` tell decode tables apart, where the machine
+    has any."""
     found, start = [], 0
     while start < len(plans):
         end = len(plans)

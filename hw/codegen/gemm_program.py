@@ -1,4 +1,4 @@
-"""Programs: the instructions that run one planned GEMM."""
+"""Generates the program of one planned GEMM."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ ANYWHERE = Regions(weights=4096, scales=4096, acts=4096, outputs=4096)
 
 
 def _credits(plan: Plan, schedule: Schedule) -> list[Node]:
-    """What the buffers hold, as free places."""
+    """Return the instructions that raise the queues of free places, by what the buffers hold."""
     outs = max(map(plan.out_words, plan.tiles))
     places = {Queue.W_FREE: schedule.weight_places(), Queue.A_FREE: schedule.act_places(),
               Queue.OUT_FREE: plan.machine.out_depth // outs}

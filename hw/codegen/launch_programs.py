@@ -1,5 +1,5 @@
-"""Launches of one layer that read the same stored weights: for other numbers of tokens, and, where
-all its weights stay in their buffers, without loading them again."""
+"""Generates the launches of one layer that read the same stored weights. They differ in the number
+of tokens; where all weights stay in their buffers, later launches do not load them again."""
 
 from dataclasses import replace
 from functools import lru_cache
@@ -77,12 +77,13 @@ def plan_one_token(plan: Plan) -> Plan:
 
 
 def follows(plan: Plan, before: Plan) -> bool:
-    """Whether a launch of ``plan`` right after one of ``before``, of the same layer, finds its
-    weights and scales where it expects them."""
+    """Say whether a launch of ``plan`` may reuse the weights on chip. It comes right after a launch
+    of ``before``, of the same layer."""
     return plan.stay and before.stay and _places(plan) == _places(before)
 
 
 def _places(plan: Plan) -> tuple[object, ...]:
-    """What tells where weights and scales that stay lie in their buffers. They come in the order of
-    memory, but for scales of a group in several chunks, of which each chunk brings a copy."""
+    """Return what decides where resident weights and scales lie in their buffers. They come in the
+    order of memory. Only the scales of a group that spans several chunks are copied, once per
+    chunk."""
     return plan.tiles, plan.row_mode, max(1, plan.group_tiles // plan.chunk)

@@ -1,4 +1,5 @@
-"""What a program does, step by step: one chunk of weights over one block of token tiles."""
+"""Lists the steps of a program: each multiplies one chunk of weights with one block of token tiles.
+"""
 
 from typing import NamedTuple
 
@@ -179,7 +180,8 @@ class Schedule:
         return steps
 
     def _next_weights(self, index: int, behind: bool, is_first: bool) -> WeightLoad | None:
-        """What the step after loads; the first of a block goes back to the start."""
+        """Return the weights that the step after loads. Behind the last step of a block they are
+        the first again."""
         if self.plan.stay and not is_first:
             return None
         if index + 1 < len(self.weights):

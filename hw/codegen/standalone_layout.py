@@ -10,7 +10,7 @@ from bitwright.hw.tiling.tile_plan import Plan, align
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """Where one GEMM lies in memory."""
+    """The place of one GEMM in memory."""
     plan: Plan
     regions: Regions
     program: tuple[Node, ...]

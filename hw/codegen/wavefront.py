@@ -1,5 +1,5 @@
-"""The first step of a program: a wavefront, so that execution starts with the first parts of
-weights and activations to come, while the rest is still on its way."""
+"""Orders the first step of a program as a wavefront. Execution starts with the first parts of
+weights and activations, while the rest is still being loaded."""
 
 from bitwright.hw.codegen.emitter import E_A, Emitter, add
 from bitwright.hw.codegen.schedule import Step, weight_load

@@ -1,4 +1,5 @@
-"""The instruction table: hardware, assembler, disassembler, cycle model and docs read this file.
+"""Defines the instruction table. Hardware, assembler, disassembler, cycle model and docs read this
+file.
 
 An instruction is 256 bits, little-endian in memory; the opcode is bits 0…3. A field with ``base``
 set is an address, to which an address register is added when the instruction is dispatched: bits

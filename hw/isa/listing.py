@@ -1,4 +1,4 @@
-"""The instruction table as text, for people."""
+"""Prints the instruction table for people."""
 
 from typing import Any
 

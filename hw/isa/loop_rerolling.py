@@ -1,4 +1,4 @@
-"""Loops from repetition: what a program does over and over, said once."""
+"""Loop rerolling: replaces repeated instruction sequences by loops."""
 
 from collections.abc import Callable, Hashable, Sequence
 from typing import TypeVar

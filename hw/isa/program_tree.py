@@ -1,4 +1,4 @@
-"""Programs as trees of instructions and loops: assembles, parses, prints them."""
+"""Holds programs as trees of instructions and loops, and assembles, parses and prints them."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -90,7 +90,7 @@ Node = Instr | Loop
 
 
 def nesting(nodes: Iterable[Node]) -> int:
-    """How deep loops lie in one another."""
+    """Return how deep loops nest."""
     return max((1 + nesting(node.body) for node in nodes if isinstance(node, Loop)), default=0)
 
 

@@ -1,4 +1,4 @@
-"""Codecs of elements that take decoded weights: codes of up to 4 bits, one or two digits.
+"""Packs weights for elements that decode them: codes of up to 4 bits, in one or two digits.
 
 The value of a digit must fit the element, else it is ``16·high + low`` and each part is a digit.
 Weights of 5 to 8 bits are stored as such values.

@@ -1,4 +1,4 @@
-"""How a datatype runs on an element: its digits, and the protocol of an element's codec.
+"""Encodes a datatype for an element: its digits, and the protocol of an element's codec.
 
 An element takes bit-planes, made when weights are packed, or codes of up to 4 bits, decoded on
 chip. Each element names its codec, which knows what a weight becomes.
@@ -82,7 +82,7 @@ class StoredTile(Protocol):
 
 
 class Codec(Protocol):
-    """What an element makes of weights. Its class takes no arguments.
+    """Encodes and stores weights for an element. Its class takes no arguments.
 
     :class:`bitwright.hw.packing.code_codec.CodeCodec` has all of it for elements that decode but
     what a value needs; :class:`bitwright.hw.packing.plane_codec.PlaneCodec` serves bit-planes.
@@ -122,7 +122,7 @@ def codec_of(machine: Machine) -> Codec:
 
 
 def encode(machine: Machine, kind: Kind) -> Encoding:
-    """How weights of ``kind`` run on ``machine``. Raises
+    """Return how weights of ``kind`` run on ``machine``. Raises
     :class:`bitwright.hw.tiling.gemm_spec.PlanError`, with the reason, for a pair that does not."""
     encoding = codec_of(machine).encode(machine, kind)
     assert all(digit.slots <= STEPS for digit in encoding.digits)

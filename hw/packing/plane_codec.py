@@ -1,4 +1,4 @@
-"""The codec of elements that take bit-planes: table indices and signs, slice by slice.
+"""Packs weights for elements that take bit-planes: table indices and signs, slice by slice.
 
 Arrays are ``[n, K-tiles, k_tile]`` unless stated. Reading is written against the description of
 the layout, not against the packer, so that agreement of the two says something.
@@ -117,8 +117,8 @@ def triple_fields(weights: NDArray[np.integer]) -> tuple[NDArray[np.uint8], NDAr
 
 
 def complement_error(sign: NDArray[np.uint8], subtract: bool) -> NDArray[np.int64]:
-    """What tree and accumulator add to one slice's sum because they negate by complement, from the
-    relative signs of its tables."""
+    """Return the constant that tree and accumulator add to one slice's sum. It comes from negation
+    by complement, and follows from the relative signs of the slice's tables."""
     error: NDArray[np.int64] = np.zeros(sign.shape, dtype=np.int64)
     stride = 1
     while error.shape[-1] > 1:

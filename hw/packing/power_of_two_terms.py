@@ -1,4 +1,4 @@
-"""Digits of weights as signed power-of-two terms: what the bit-serial element streams.
+"""Writes digits of weights as signed power-of-two terms, the form that serial elements read.
 
 A digit of value v takes ``slots`` slots, and the element sums ``acc' = 4 * acc + Σ t * a`` over
 them, so ``v = Σ_j 4^j t_j`` with the top slot first. A term t is 0, ±1, ±2, ±4 or ±8: BitMoD
@@ -93,8 +93,8 @@ def relative_signs(signs: ArrayLike) -> NDArray[np.int64]:
 
 
 def slot_constant(terms: ArrayLike) -> NDArray[np.int64]:
-    """What complementing adds to a slot's sum beyond ``Σ t * a``: ``[..., k_tile]`` terms of one
-    slot to ``[...]``.
+    """Return the constant that complementing adds to a slot's sum beyond ``Σ t * a``: ``[...,
+    k_tile]`` terms of one slot to ``[...]``.
 
     The element negates without the +1 that two's complement asks for. An odd lane is negated
     relative to the lane before it, and *before* a shift by two exponents, so it adds −1 or −4, and

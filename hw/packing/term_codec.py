@@ -1,4 +1,4 @@
-"""The codec of the bit-serial element: values as signed power-of-two terms, one per slot."""
+"""Packs weights for serial elements: values as signed power-of-two terms, one per slot."""
 
 from collections.abc import Sequence
 

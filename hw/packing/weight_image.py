@@ -1,4 +1,5 @@
-"""Memory layout of weights, scales, activations and outputs: what the engines stream, in order.
+"""Lays out weights, scales, activations and outputs in memory, in the order of the engines'
+streams.
 
 Weights: per output tile, per K-tile, per row group (row mode), per digit, per channel. ``lut``: per
 slice (top plane first) one word; column c has bits [c·slice, (c+1)·slice) of it, 4 bits per table

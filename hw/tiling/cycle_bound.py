@@ -1,4 +1,5 @@
-"""Cycles of a plan by a rule of thumb that ranks plans; the cycle model gives the true figure."""
+"""Estimates a plan's cycles by a rule of thumb that ranks plans. The cycle model gives the true
+figure."""
 
 from collections import Counter
 

@@ -26,7 +26,7 @@ class Digit(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class GemmSpec:
-    """What the machine needs to know of ``y[m, n] = Σ_k w[n, k]·a[m, k]`` with group scales.
+    """The shape and weight form of ``y[m, n] = Σ_k w[n, k]·a[m, k]`` with group scales.
 
     digits : low digit first
     sigma : the low digit subtracts the sum of activations

@@ -1,4 +1,4 @@
-"""Plans of a GEMM that fit a machine's buffers, best first."""
+"""Searches the plans of a GEMM that fit a machine's buffers, best first."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -62,7 +62,7 @@ def _kept(plan: Plan) -> int:
 
 
 def weights_fit(plan: Plan) -> bool:
-    """Whether all weights and scales fit their buffers."""
+    """Say whether all weights and scales fit their buffers."""
     return (plan.loaded_weight_words <= plan.machine.weight_depth
             and plan.loaded_scale_words <= plan.machine.scale_depth
             and len(plan.tiles) * len(plan.chunks) <= MOST_LOADS)
@@ -107,7 +107,7 @@ def all_plans(machine: Machine, spec: GemmSpec, fine: bool = False) -> Iterator[
 
 
 def _plans_of(base: Plan, fine: bool) -> Iterator[Plan]:
-    """Those with the channels of ``base``."""
+    """Yield the plans with the channels of ``base``."""
     if base.out_words(base.channels) > base.machine.out_depth:
         return
     for resident in (True, False):

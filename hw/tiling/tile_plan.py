@@ -1,4 +1,4 @@
-"""How one GEMM is cut into tiles for a machine: sizes, loop order and buffer use."""
+"""Describes how one GEMM is cut into tiles for a machine: sizes, loop order and buffer use."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -147,7 +147,8 @@ class Plan:
 
     @property
     def stored_bytes(self) -> int:
-        """What is stored of the weights: decode table, if any, and weight words."""
+        """Return the stored bytes of the weights: weight words, and the decode table if there is
+        one."""
         return self.table_bytes + self.weight_bytes
 
     @cached_property

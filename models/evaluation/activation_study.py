@@ -1,5 +1,5 @@
-"""What coarse activations, rotations and integer functions do to real models: by layer, and at the
-end."""
+"""Measures how coarse activations, rotations and integer functions change real models: by layer,
+and at the end."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The models of the quality survey: their linear layers' weights, and the tokens to read."""
+"""Loads the subjects of the quality survey: weights of linear layers, and the tokens to read."""
 
 import json
 from functools import lru_cache

@@ -1,4 +1,4 @@
-"""A quality survey from start to end: jobs, progress, tables and plot."""
+"""Runs a quality survey from start to end: jobs, progress, tables and plot."""
 
 from collections.abc import Sequence
 from pathlib import Path

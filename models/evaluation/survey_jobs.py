@@ -1,4 +1,4 @@
-"""Which jobs a quality survey has: a full one, a quick one, or one of chosen variants."""
+"""Lists the jobs of a quality survey: a full one, a quick one, or one of chosen variants."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,5 @@
-"""One piece of the quality survey: quantize a model's weights, measure, read the text."""
+"""Runs one job of the quality survey: quantizes a model's weights, measures errors, reads the text.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ MIXTURE_GROUP = 128
 
 @dataclass(frozen=True)
 class Source:
-    """What is measured: a GGUF file and the first ``windows`` windows of a text."""
+    """The subject of a survey: a GGUF file and the first ``windows`` windows of a text."""
     model: Path
     text: Path
     windows: int
@@ -102,7 +103,7 @@ def _mixture(layers: Weights, base: str) -> dict[str, Any]:
 
 
 def work(source: Source, job: Job) -> Any:
-    """What ``job`` finds, as JSON values. Runs in a process of its own."""
+    """Return the results of ``job`` as JSON values. Runs in a process of its own."""
     layers = _layers(source, job.model)
     if job.kind == "shipped":
         decoder = Decoder.kept(source.model, source.text, source.windows)

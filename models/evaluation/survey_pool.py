@@ -1,4 +1,4 @@
-"""The quality survey's jobs side by side, and the file that keeps what they found."""
+"""Runs the jobs of the quality survey in parallel, and keeps their results in a file."""
 
 import ast
 import hashlib
@@ -57,7 +57,7 @@ def _code(path: Path) -> str:
 
 
 def digest(source: Source) -> str:
-    """Of both files, the number of windows, and the code that makes the figures."""
+    """Return a digest of both files, the number of windows, and the code that makes the figures."""
     total = hashlib.sha256(str(source.windows).encode())
     for path in (source.model, source.text):
         with path.open("rb") as file:

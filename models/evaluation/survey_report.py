@@ -1,4 +1,4 @@
-"""The quality survey's results as tables (Markdown) and as a plot."""
+"""Writes the quality survey's results as Markdown tables and as a plot."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What the quality survey quantizes weights to: names on a command line, and their storage."""
+"""Parses the variants that the quality survey measures, and counts their storage."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""How well weights survive: squared errors of a checkpoint's matrices, scheme by scheme."""
+"""Measures the squared errors of a checkpoint's matrices, scheme by scheme."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

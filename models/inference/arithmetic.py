@@ -1,4 +1,5 @@
-"""A transformer's matrix products, linear layers and attention: what the array can do.
+"""Defines the arithmetic of a transformer's matrix products: linear layers and attention. The array
+can run all of it.
 
 :class:`FloatArithmetic` does them in floating point.
 """
@@ -50,7 +51,7 @@ class Arithmetic(Protocol):
         return {name: self.linear(name, x) for name, x in inputs.items()}
 
     def cache(self) -> AttentionCache:
-        """That of a new sequence."""
+        """Return the empty KV cache of a new sequence."""
 
 
 def weight_of(linear: LinearShape, tensors: Mapping[str, Array]) -> Array:

@@ -1,4 +1,5 @@
-"""Llama models from GGUF files: configuration, weights and tokenizer, by the ``gguf`` library."""
+"""Reads Llama models from GGUF files by the ``gguf`` library: configuration, weights and tokenizer.
+"""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

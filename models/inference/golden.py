@@ -1,4 +1,4 @@
-"""The matrix product, exactly: integers in, integers out, no rounding anywhere.
+"""Multiplies matrices exactly: integers in, integers out, no rounding.
 
     y[m, n] = sum_g ( scale[n, g] * sum_{k in g} w[n, k] * a[m, f(k)]
                       + offset[n, g] * sum_{k in g} a[m, f(k)] )

@@ -1,4 +1,4 @@
-"""A whole transformer in NumPy: its graph of operators, walked in order.
+"""Runs a whole transformer in NumPy: walks its graph of operators in order.
 
 Matrix products are left to an :class:`Arithmetic`, what is between them to
 :class:`Functions`; all else is done here, in floating point.

@@ -1,4 +1,4 @@
-"""Perplexity of a decoder on a text, and linear layers with quantized activations."""
+"""Measures a decoder's perplexity on a text, and quantizes the activations of linear layers."""
 
 from collections.abc import Callable, Iterable, Sequence
 

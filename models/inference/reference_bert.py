@@ -1,4 +1,4 @@
-"""BERT encoder in NumPy, with every linear layer in reach of a quantized replacement.
+"""Runs a BERT encoder in NumPy. Every linear layer can be replaced by a quantized one.
 
 Configurations are the keys of ``config.json``; weights are a dict from tensor name to array, named
 as in the checkpoint (``encoder.layer.0.attention.self.query.weight``). A linear layer's name is its

@@ -1,4 +1,4 @@
-"""Llama decoder in NumPy, with every linear layer in reach of a quantized replacement.
+"""Runs a Llama decoder in NumPy. Every linear layer can be replaced by a quantized one.
 
 Weights are a mapping from GGUF tensor name to array. Queries and keys are stored as GGUF stores
 them for this architecture: rows permuted so that rotary pairs are neighbours (2i, 2i + 1).

@@ -1,4 +1,4 @@
-"""GELU, SiLU and squared ReLU of integers.
+"""Computes GELU, SiLU and squared ReLU in integers.
 
 As in I-ViT (arXiv 2207.01405) GELU is ``x`` times a logistic function, with integer exponential
 and division; but where I-ViT has ``1.702 * x`` inside (greatest error 2.0e-2; I-BERT's square for

@@ -1,4 +1,4 @@
-"""``exp(-t)`` and the quotients made of it, in integers.
+"""Computes ``exp(-t)``, and the quotients made of it, in integers.
 
 As in I-BERT (arXiv 2101.01321, algorithm 2) the exponent is split into a whole number of halvings
 and a rest, whose exponential is a polynomial. Here the base is 2, as in I-ViT (arXiv 2207.01405),

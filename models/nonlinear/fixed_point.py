@@ -1,4 +1,4 @@
-"""Fixed point: entry from floats, rounding, and the widths everything else is held to.
+"""Turns floats into fixed point, rounds, and checks that values fit their stated widths.
 
 Codes are int64 arrays here; the width a circuit needs is what :func:`fits` states and checks.
 """

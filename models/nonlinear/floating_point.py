@@ -1,4 +1,4 @@
-"""The functions between a transformer's matrix products, and those in floating point."""
+"""Computes the functions between a transformer's matrix products, in floating point."""
 
 import math
 from collections.abc import Callable

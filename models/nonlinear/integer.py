@@ -1,4 +1,4 @@
-"""Float arrays in and out, integers inside."""
+"""Wraps the integer functions for float arrays: floats in and out, integers inside."""
 
 from dataclasses import dataclass
 from typing import Any

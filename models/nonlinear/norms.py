@@ -1,4 +1,4 @@
-"""LayerNorm and RMSNorm of integers.
+"""Computes LayerNorm and RMSNorm in integers.
 
 Mean and variance are not rounded at all: with ``n`` values, ``n*x - sum`` and ``n*sum(x**2) -
 sum**2`` are exact. Only the root (Newton's iteration, as in I-BERT, arXiv 2101.01321, algorithm 4),
@@ -32,7 +32,7 @@ def square_root(x: Int) -> Int:
 
 @dataclass(frozen=True)
 class Epsilon:
-    """What is added to the variance: ``value = Dyadic``, or nothing."""
+    """The epsilon added to the variance: ``value``, or nothing if that is None."""
     value: Dyadic | None
 
     def added(self, n: int, fraction: Int) -> Int:

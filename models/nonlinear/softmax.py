@@ -1,4 +1,4 @@
-"""Softmax of integer scores."""
+"""Computes softmax of integer scores."""
 
 import numpy as np
 
@@ -13,9 +13,10 @@ MOST = 1 << 19                      # entries of a row
 
 
 def distances(scores: Int, scale: Dyadic) -> Int:
-    """How far each int32 score (value ``score * scale``) is below the greatest of its row: unsigned
-    16 bits, 12 of them after the point, what is beyond saturated. ``scale`` is below ``2**4`` and
-    has a multiplier of up to 16 bits. Widths: difference 32 bits, product 48."""
+    """Return how far each int32 score (value ``score * scale``) is below the greatest of its row.
+    The result is unsigned and has 16 bits, 12 of them after the point; greater distances saturate.
+    ``scale`` is below ``2**4`` and has a multiplier of up to 16 bits. Widths: difference 32 bits,
+    product 48."""
     if not -WHOLE <= scale.shift - scale.multiplier.bit_length():
         raise ValueError(f"scale must be below 2**{WHOLE}, not {scale}")
     below = fits("score", scores, 32, True).max(axis=-1, keepdims=True) - scores

@@ -1,4 +1,4 @@
-"""Ternary by the median of magnitudes, in place of BitNet's mean."""
+"""Quantizes to ternary by the median of magnitudes, in place of BitNet's mean."""
 
 import numpy as np
 from numpy.typing import ArrayLike

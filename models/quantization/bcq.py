@@ -1,4 +1,4 @@
-"""Binary-coded quantization with power-of-two plane weights (ShiftAddLLM)."""
+"""Quantizes to binary codes with power-of-two plane weights (ShiftAddLLM)."""
 
 from collections.abc import Iterator
 

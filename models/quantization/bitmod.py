@@ -1,4 +1,4 @@
-"""Mixtures: each group takes the candidate datatype that suits it best (BitMoD)."""
+"""Quantizes to mixtures: each group takes the candidate datatype that suits it best (BitMoD)."""
 
 from collections.abc import Sequence
 from functools import reduce
@@ -90,7 +90,8 @@ def algorithm_1(w: ArrayLike, mixture: Mixture | str, group_size: int = 128) -> 
 
 def _rounded(groups: Groups, mixture: Mixture, candidates: Sequence[int],
              ratios: Sequence[float], channel: NDArray[np.float64], top: int) -> _Choice:
-    """Of all candidates and ratios, under scales that are integers of ``channel``."""
+    """Return the best of all candidates and ratios, with scales rounded to integers of ``channel``.
+    """
     def one(ratio: float, index: int) -> _Choice:
         dt = mixture.datatypes[index]
         ideal = groups.absmax * (ratio / dt.max_abs)

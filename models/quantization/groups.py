@@ -1,4 +1,4 @@
-"""Weights cut into groups, and the forms of a group's scale."""
+"""Cuts weights into groups, and rounds group scales to their stored forms."""
 
 from dataclasses import dataclass
 from functools import cached_property

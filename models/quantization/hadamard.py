@@ -1,4 +1,5 @@
-"""Hadamard rotations: outliers of activations spread over all features, and nothing else changed.
+"""Rotates activations and weights by Hadamard matrices. Outliers spread over all features, and no
+product changes.
 
 With ``Q`` orthogonal, ``(x Q) (W Q).T = x W.T``: weights are rotated once, offline, and activations
 when the layer runs, before they are quantized (QuaRot, arXiv 2404.00456; BitNet v2, arXiv
@@ -44,7 +45,7 @@ def base_order(n: int) -> int:
 
 
 def has_rotation(n: int) -> bool:
-    """Whether :func:`rotate` takes ``n`` features."""
+    """Say whether :func:`rotate` takes ``n`` features."""
     try:
         return base_order(n) > 0
     except ValueError:

@@ -1,4 +1,4 @@
-"""Block-scaled formats: OCP Microscaling (MX) and NVFP4."""
+"""Quantizes to block-scaled formats: OCP Microscaling (MX) and NVFP4."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray

@@ -1,4 +1,4 @@
-"""Groups of 8-bit weights beside groups of 3 or 4 bits, in one matrix.
+"""Quantizes to 8-bit outlier groups beside groups of 3 or 4 bits, in one matrix.
 
 An outlier K-group is stored as two groups of ``int4`` codes over the same input features:
 ``weight = 16 * hi + lo`` with ``hi`` and ``lo`` -8…7, so -136…119. The scale of the ``hi`` group is
@@ -36,7 +36,7 @@ def regular_candidates(mixture: Mixture) -> tuple[int, ...]:
 
 
 def outlier_count(groups: int, outlier_groups: int | float = OUTLIER_FRACTION) -> int:
-    """How many of ``groups`` K-groups become outliers, each stored as one group more."""
+    """Return how many of ``groups`` K-groups become outliers. Each is stored as one group more."""
     if isinstance(outlier_groups, float):
         if not 0 <= outlier_groups <= 1:
             raise ValueError(f"outlier_groups must be a fraction from 0.0 to 1.0 or a count, "

@@ -1,4 +1,5 @@
-"""A quantized weight matrix: codes, integer group scales and offsets, float channel scales."""
+"""Holds a quantized weight matrix: codes, integer group scales and offsets, float channel scales.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace

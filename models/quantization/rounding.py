@@ -1,4 +1,4 @@
-"""From floats to integers. Every rounding here is to nearest, ties to even, in float64."""
+"""Rounds floats to integers. Every rounding here is to nearest, ties to even, in float64."""
 
 from functools import lru_cache
 from typing import Any

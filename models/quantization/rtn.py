@@ -1,4 +1,5 @@
-"""Round to nearest: scales from the weights' extremes or means, codes by nearest value."""
+"""Quantizes by rounding to nearest: scales from the weights' extremes or means, codes by nearest
+value."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""Quantizers by name, and the parts of them that others use."""
+"""Quantizes by the name of a scheme, and holds the parts that schemes share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -31,7 +31,7 @@ DEFAULT_GROUP = 64
 
 @dataclass(frozen=True)
 class _Request:
-    """What :func:`quantize` was asked for, once found possible."""
+    """The checked arguments of :func:`quantize`."""
     w: ArrayLike
     group_size: int
     asymmetric: bool

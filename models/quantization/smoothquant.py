@@ -1,4 +1,4 @@
-"""Outliers of activations moved into weights: SmoothQuant (Xiao et al., ICML 2023).
+"""Moves outliers of activations into weights by SmoothQuant (Xiao et al., ICML 2023).
 
 A layer's inputs are multiplied by ``scale`` [k] before they become integers, and its weights
 divided by it: the product is the same, and activations of few large features lose less.

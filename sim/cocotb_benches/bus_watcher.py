@@ -1,4 +1,4 @@
-"""Watchers of the core's two buses: they hold for every cycle of every test."""
+"""Watches the core's two buses in every cycle of every test."""
 
 from collections import deque
 

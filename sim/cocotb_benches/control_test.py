@@ -1,4 +1,4 @@
-"""Errors, resets and registers: the machine stops, says why, and runs again after a reset."""
+"""Tests errors, resets and registers: the machine stops, says why, and runs again after a reset."""
 
 import cocotb
 from cocotb.triggers import ClockCycles

@@ -1,4 +1,4 @@
-"""Random GEMMs under random latency and back-pressure, bit for bit."""
+"""Tests random GEMMs under random latency and back-pressure, bit for bit."""
 
 import os
 

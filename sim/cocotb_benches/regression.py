@@ -1,4 +1,4 @@
-"""The cocotb regression: every bench on machines that differ in what matters."""
+"""Runs the cocotb regression: every bench, on machines that differ in one respect each."""
 
 import os
 import secrets

@@ -1,4 +1,4 @@
-"""Benches on the whole core: its Verilog under Verilator, driven by cocotb.
+"""Runs cocotb benches on the whole core's Verilog under Verilator.
 
 A build lives in ``build/sim/<machine>`` (``<machine>-waves`` with tracing) and is made again only
 when its Verilog or a tool's version changes.

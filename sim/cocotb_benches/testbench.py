@@ -1,4 +1,4 @@
-"""What every bench shares: the core with its memory and its host, and random GEMMs."""
+"""Sets up what every bench needs: the core with memory and host, and random GEMMs."""
 
 import logging
 import os

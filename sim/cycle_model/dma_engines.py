@@ -1,4 +1,4 @@
-"""Load and store engine of the cycle model, and the bus they share."""
+"""Models the load and store engines, and the bus that they share."""
 
 from collections import deque
 

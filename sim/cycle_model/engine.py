@@ -1,4 +1,4 @@
-"""An engine of the cycle model: a queue of instructions, each waiting for its tokens.
+"""Models an engine: a queue of instructions, each waiting for its tokens.
 
 Cycle conventions follow the RTL: what an event in cycle t sets is seen in cycle t + 1.
 """
@@ -109,7 +109,7 @@ class Engine(ABC):
 
     # ---- repetition ---------------------------------------------------------------------
     def state(self, now: int) -> tuple:
-        """What decides the future, relative to cycle ``now``."""
+        """Return everything that decides the future, relative to cycle ``now``."""
         return (tuple((at - now, order, address) for at, order, address in self.queue),
                 min(self.pushed, self.depth), tuple(pop - now for pop in self.pops if pop >= now),
                 self.idle - now if self.queue else max(self.idle - now, 0))

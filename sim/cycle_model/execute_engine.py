@@ -1,4 +1,4 @@
-"""Execute engine of the cycle model: table filler and sequencer, from instruction to last slot."""
+"""Models the execute engine: table filler and sequencer, from instruction to last slot."""
 
 from typing import NamedTuple
 
@@ -147,8 +147,8 @@ class Executor(Engine):
                 self.record.event("execute", cause, start, until, {})
 
     def explain(self, until: int) -> None:
-        """What the next ``exec`` lacks in each cycle before ``until``, at which all before has
-        happened. Of several things that it lacks, the first that it waits for counts."""
+        """Record why the array waits in each cycle before ``until``. The cause is the first thing
+        that the next ``exec`` lacks. All earlier events must have happened."""
         if not self.queue:
             self._because("instructions", until)
             return

@@ -1,4 +1,4 @@
-"""The memory that simulations assume behind the core."""
+"""Describes the memory that simulations assume behind the core."""
 
 from dataclasses import dataclass
 

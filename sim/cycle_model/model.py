@@ -1,4 +1,4 @@
-"""Cycle model: the RTL's cycle counts, computed from the program without any RTL.
+"""Computes the RTL's cycle counts from the program, without any RTL.
 
 Four agents act in turn, always the one whose next action comes first: the dispatcher, the load and
 store engines' address issue, and the table filler. What an action causes lies in the future, so

@@ -1,4 +1,4 @@
-"""A program as the cycle model's dispatcher follows it: decoded once, with its tokens."""
+"""Decodes a program once for the cycle model's dispatcher, with the tokens of each instruction."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What happened in a run of the cycle model: by cause, and as events for a timeline."""
+"""Records a run of the cycle model: cycles by cause, and events for a timeline."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -25,16 +25,16 @@ WAITS = {"execute_wait_w_ready": "weights", "execute_wait_a_ready": "activations
 
 
 class Recorder(Protocol):
-    """What a run tells of itself."""
+    """Receives the events of a run."""
 
     def event(self, track: str, name: str, start: int, end: int, values: Mapping[str, int], /
               ) -> None:
-        """What a track does. Cycles count from the start pulse, ``end`` is exclusive. Events of one
-        track come in the order of time and never overlap."""
+        """Record that a track does something. Cycles count from the start pulse; ``end`` is
+        exclusive. Events of one track come in the order of time and never overlap."""
 
     @property
     def full(self) -> bool:
-        """Whether repetition may be left out from here on."""
+        """Say whether repetition may be left out from here on."""
 
     def skip(self) -> None:
         """Repetition was left out: time has moved on without events."""

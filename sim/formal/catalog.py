@@ -1,4 +1,4 @@
-"""The list of proofs."""
+"""Lists the proofs."""
 
 from collections.abc import Callable
 from functools import partial

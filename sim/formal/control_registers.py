@@ -1,4 +1,4 @@
-"""AXI4-Lite side of the control registers."""
+"""Proves the AXI4-Lite side of the control registers."""
 
 from amaranth.hdl import Assert, Assume, Module, Signal
 

@@ -1,4 +1,4 @@
-"""Handshakes from the dispatcher to the engines."""
+"""Proves the handshakes from the dispatcher to the engines."""
 
 from amaranth.hdl import Assert, Assume, Cat, Module, Value
 

@@ -1,4 +1,4 @@
-"""The two DMA engines on their AXI4 side."""
+"""Proves the AXI4 side of the two DMA engines."""
 
 from typing import Any
 

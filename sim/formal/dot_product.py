@@ -1,4 +1,5 @@
-"""A digit through a processing element: S times 1 is the dot product."""
+"""Proves that a digit through a processing element gives the dot product, where the multiplier is
+1."""
 
 from typing import Any
 
@@ -153,9 +154,9 @@ def lut_digit(config: Machine, planes: int, act_bits: int) -> Module:
 
 
 def complements(signs: list[Any], errors: list[Any] | None = None, root: bool = True) -> Any:
-    """What a tree of sums adds that negates by complement alone: −1 for each right side with
-    another sign than its left one, itself negated where the sum around it is. ``errors`` are
-    those of the leaves."""
+    """Return the constant of a tree of sums that negates by complement alone. Each right side with
+    another sign than its left one adds −1, itself negated where the sum around it is. ``errors``
+    are the constants of the leaves."""
     errors = errors or [Const(0) for _ in signs]
 
     def below(first: int, size: int) -> Any:

@@ -1,4 +1,5 @@
-"""What wrappers share: free inputs, rules of a handshake, a schedule of port values, probes."""
+"""Holds what wrappers share: free inputs, rules of a handshake, a schedule of port values, probes.
+"""
 
 from collections.abc import Iterable
 from typing import Any
@@ -43,12 +44,13 @@ def past(m: Module, value: Any, cycles: int = 1, init: int = 0) -> Signal:
 
 
 def after(m: Module, cycles: int) -> Signal:
-    """Whether that many cycles have passed: what ``past`` gives is then real."""
+    """Return a signal: that many cycles have passed, so that ``past`` gives a real value."""
     return past(m, 1, cycles)
 
 
 def holds(m: Module, valid: Any, ready: Any, *payload: Any, name: str, unless: Any = 0) -> None:
-    """What is offered stays, unchanged, until it is taken, or ``unless`` in the later cycle."""
+    """Assert that an offered payload stays unchanged until it is taken. ``unless``, in the later
+    cycle, lifts the rule."""
     waiting = past(m, valid & ~ready)
     m.d.comb += Assert(~waiting | valid | unless, f"{name} was withdrawn")
     for item in payload:
@@ -99,7 +101,7 @@ class Probe:
 
 
 def ring(m: Module, probe: Probe, name: str, depth: int) -> None:
-    """What holds of the pointers of a ``SyncFIFO`` in every state it reaches."""
+    """Assert how the pointers of a ``SyncFIFO`` relate in every state that it reaches."""
     level, take, put = (probe(f"{name}.{register}" if name else register)
                         for register in ("level", "consume", "produce"))
     end = take + level

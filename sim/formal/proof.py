@@ -1,4 +1,4 @@
-"""One proof: a circuit with assumptions and assertions, and how it is to be proven."""
+"""Describes one proof: a circuit with assumptions and assertions, and the method."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

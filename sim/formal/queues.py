@@ -1,4 +1,4 @@
-"""Queues: of tokens, of instructions, of words."""
+"""Proves the queues of tokens, of instructions and of words."""
 
 from amaranth.hdl import Assert, Assume, Const, Module, Mux, Signal
 from amaranth.lib.fifo import SyncFIFO

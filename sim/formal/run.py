@@ -27,7 +27,7 @@ class FormalError(Error, RuntimeError):
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of a proof; ``failures`` are the messages of the assertions that do not hold,
+    """The result of a proof. ``failures`` are the messages of the assertions that do not hold;
     ``trace`` is the counterexample."""
     proof: Proof
     passed: bool

@@ -1,4 +1,4 @@
-"""Table entries, and activations, as the filler writes them."""
+"""Proves the table entries, and the activations, that the filler writes."""
 
 from typing import Any
 

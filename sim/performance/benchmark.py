@@ -1,4 +1,4 @@
-"""Benchmarks of the machine and its models: roofline efficiency on RTL, speeds."""
+"""Measures roofline efficiency on the RTL, and the speeds of simulation and models."""
 
 import json
 import sys

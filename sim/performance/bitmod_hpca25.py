@@ -1,4 +1,4 @@
-"""The closed-form model behind BitMoD's published cycle counts (HPCA 2025), in exact integers.
+"""Computes BitMoD's published cycle counts (HPCA 2025) by their closed form, in exact integers.
 
 It knows no fill, drain, dequantization or start of a transfer, and counts more attention work than
 there is; :mod:`bitwright.sim.cycle_model.model` is the model of this project's own machine. A

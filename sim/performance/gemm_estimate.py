@@ -1,4 +1,5 @@
-"""Cycles of one GEMM from its shape alone: plan, program, cycle model; no weights, no RTL."""
+"""Estimates the cycles of one GEMM from its shape: plan, program, cycle model. It needs no weights
+and no RTL."""
 
 from typing import Any
 
@@ -15,9 +16,8 @@ __all__ = ["estimate_gemm", "plan_cycles", "shape_spec"]
 
 
 def plan_cycles(plan: Plan, memory: Memory) -> CycleResult:
-    """What the cycle model says of a plan's program, alone in memory as
-    :mod:`bitwright.sim.verilator.gemm_run` lays it
-    out."""
+    """Return the cycle model's result for a plan's program. The GEMM is alone in memory, as
+    :mod:`bitwright.hw.codegen.standalone_layout` lays it out."""
     return run_cycles(plan.machine, gemm_program(plan, regions_of(plan)[0]), memory)
 
 

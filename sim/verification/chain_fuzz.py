@@ -1,4 +1,5 @@
-"""Random chains: RTL against golden models bit for bit, against the cycle model cycle for cycle."""
+"""Runs random chains on the RTL: bit for bit against golden models, cycle for cycle against the
+cycle model."""
 
 from dataclasses import dataclass, replace
 

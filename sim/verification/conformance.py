@@ -1,4 +1,5 @@
-"""Every datatype on every machine with every group size: bits and counters, or the refusal."""
+"""Runs every datatype on every machine with every group size, and compares bits and counters, or
+the refusal."""
 
 from collections.abc import Callable, Iterator
 from typing import Any

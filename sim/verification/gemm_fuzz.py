@@ -1,4 +1,5 @@
-"""Random GEMMs: RTL against golden model bit for bit, against cycle model cycle for cycle."""
+"""Runs random GEMMs on the RTL: bit for bit against the golden model, cycle for cycle against the
+cycle model."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

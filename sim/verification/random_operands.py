@@ -1,4 +1,4 @@
-"""Random weights for verification: any datatype, as large as machine and accumulator allow."""
+"""Draws random weights of any datatype, as large as machine and accumulator allow."""
 
 from functools import cache
 from typing import Any
@@ -34,7 +34,7 @@ def supported(machine: Machine) -> tuple[str, ...]:
 
 
 def has_offsets(name: str) -> bool:
-    """Whether the datatype is used with offsets: two's complement of 2 bits and more."""
+    """Say whether the datatype is used with offsets: two's complement of 2 bits and more."""
     return name.startswith("int") and name[3:].isdigit() and name != "int1"
 
 

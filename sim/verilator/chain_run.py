@@ -1,4 +1,4 @@
-"""Several products in one launch, in simulation: memory image, RTL run, accumulators of each."""
+"""Simulates several products in one launch: memory image, RTL run, accumulators of each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ __all__ = ["ChainLayout", "chain_layout", "run_chain"]
 
 @dataclass(frozen=True, kw_only=True)
 class ChainLayout:
-    """Where the products of a chain lie in memory, the program at 0; outputs from ``outputs`` to
+    """The place of a chain's products in memory. The program lies at 0, outputs from ``outputs`` to
     ``size``."""
     plans: tuple[Plan, ...]
     regions: tuple[Regions, ...]

@@ -1,4 +1,4 @@
-"""One GEMM end to end in simulation: memory image, RTL run, comparison."""
+"""Simulates one GEMM from end to end: memory image, RTL run, comparison."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,5 @@
-"""Launches of one layer in a row: weights stored once, activations and outputs of each its own."""
+"""Simulates launches of one layer in a row. Weights are stored once; each launch has its own
+activations and outputs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +23,7 @@ __all__ = ["Series", "launch_cycles", "run_series", "series"]
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """Where the launches lie in memory, with the code of each and its address."""
+    """The place of the launches in memory, with the code of each and its address."""
     launches: tuple[Launch, ...]
     regions: tuple[Regions, ...]
     codes: tuple[bytes, ...]
@@ -31,8 +32,8 @@ class Series:
 
 
 def launch_cycles(launch: Launch, memory: Memory) -> CycleResult:
-    """What the cycle model says of a launch. Pages of their own for program and regions make its
-    place in memory, and what ran before, indifferent."""
+    """Return the cycle model's result for a launch. Program and regions have pages of their own, so
+    neither the place in memory nor an earlier launch changes it."""
     program = launch_program(launch, regions_of(launch.plan)[0])
     return run_cycles(launch.plan.machine, program, memory)
 

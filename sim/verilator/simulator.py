@@ -1,4 +1,4 @@
-"""Full-speed simulation: programs on the core's RTL, with a memory model around it."""
+"""Runs programs on the core's RTL at full speed, with a memory model around it."""
 
 import itertools
 import json

@@ -1,4 +1,4 @@
-"""Verilog and a C++ harness to a program, by Verilator; kept in the cache.
+"""Compiles Verilog and a C++ harness to a program by Verilator, and keeps it in the cache.
 
 A program is found in the cache by the content of its Verilog, its harness and the tools' versions.
 """
@@ -38,7 +38,7 @@ class SimulationError(Error, RuntimeError):
 
 @dataclass(frozen=True, kw_only=True)
 class VerilatorOptions:
-    """How a harness is compiled.
+    """The options of compiling a harness.
 
     ``headers`` are the harness's own, beside it. ``library`` holds files of modules that the
     Verilog instantiates. ``defines`` are macros of the harness. ``arguments`` go to Verilator.
