@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from bitwright.compiler.backends.registry import BACKENDS
 from bitwright.compiler.commands import terminal_report as show
 from bitwright.compiler.commands.terminal_launches import print_text_run
 from bitwright.compiler.image.host_files import read_tensors
@@ -14,7 +15,6 @@ from bitwright.compiler.image.mapped_image import Image, open_image
 from bitwright.compiler.ir.kv_format import FORMS, KeyForm
 from bitwright.compiler.ir.layer_inputs import prepared
 from bitwright.compiler.runtime.run_layer import (
-    BACKENDS,
     Result,
     activations,
     execute,

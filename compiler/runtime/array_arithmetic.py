@@ -61,10 +61,12 @@ class Array(Arithmetic):
         a, sx = quantize_activations(
             prepared(self.image.options, self.tensors, op.name, x), machine.act_bits)
         y = qm(a)
-        launched = op.one is not None and self.launches.backend != "golden"
+        launched = op.one is not None and self.launches.reports.cycles
+        columns = qm.by_column(a)
         product = Product(operator=op.role, name=op.name, datatype=op.chosen.name,
-                          spec=op.spec(machine, len(a)), a=qm.by_column(a), y=y,
+                          spec=op.spec(machine, len(a)), a=columns, y=y,
                           packed=lambda plan: self.weights.packed(op, plan),
+                          weights=lambda: self.weights.integers(op, columns.shape[1]),
                           launches=self.pieces.launches(op, len(a)) if launched else ())
         return product, dequantize_output(y, qm, sx, bias(self.image, op)).astype(x.dtype)
 

@@ -49,7 +49,7 @@ class Generated:
 
     def to_dict(self, launches: Launches, mhz: float) -> dict[str, Any]:
         found = {**vars(self), **launches.to_dict()}
-        if launches.backend != "golden":
+        if launches.reports.cycles:
             found |= {"mhz": mhz, "tokens_per_second": self.tokens_per_second(mhz),
                       "prompt_tokens_per_second": self.prompt_tokens_per_second(mhz)}
         return found
@@ -91,7 +91,7 @@ def generate(image: Image, prompt: str, tokens: int, launches: Launches, form: K
     network, ends = mapped.on_array(launches, form, functions), _ends(mapped.config)
     cache, rng = network.arithmetic.cache(), np.random.default_rng(seed)
     found, reading = Generated(prompt=prompt, prompt_tokens=len(ids)), ids
-    if image.options.decode and launches.backend != "golden":
+    if image.options.decode and launches.reports.cycles:
         found.programs = {name: sum(launches.model(op.launches[name]).counters["run"]
                                     for op in image.layers.values())
                           for name in (PREFILL, DECODE)}
@@ -99,7 +99,7 @@ def generate(image: Image, prompt: str, tokens: int, launches: Launches, form: K
         before, started = launches.totals.cycles, time.monotonic()
         logits = network(reading, cache, last_only=True)[-1]
         found.seconds.append(time.monotonic() - started)
-        if launches.backend != "golden":
+        if launches.reports.cycles:
             found.cycles.append(launches.totals.cycles - before)
         token = sample(logits, temperature, rng)
         found.ids.append(token)

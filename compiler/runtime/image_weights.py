@@ -3,6 +3,9 @@
 from collections import OrderedDict
 from threading import Lock
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bitwright.compiler.image.mapped_image import Image
 from bitwright.compiler.ir.program import LinearOp
 from bitwright.compiler.runtime.run_layer import matrix, stored_weights
@@ -40,6 +43,10 @@ class ImageWeights:
             if kept + found.nbytes <= self._prepared_bytes:
                 self._prepared[op.name] = found
         return found
+
+    def integers(self, op: LinearOp, columns: int) -> NDArray[np.int64]:
+        """The integers that activations meet, [n, columns], by stored column."""
+        return matrix(self.image, op).effective[:, :columns]
 
     def packed(self, op: LinearOp, plan: Plan) -> PackedWeights:
         """As the image stores them where ``plan`` has the order of the mapped one, else packed

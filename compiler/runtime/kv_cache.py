@@ -86,12 +86,13 @@ class CodeCache:
 
     def _product(self, operator: str, layer: int, a: NDArray[np.integer], y: NDArray[np.int64],
                  matrix: Callable[[], QuantizedMatrix]) -> Product:
-        """``matrix`` is made only where the RTL needs it."""
+        """``matrix`` is made only where a backend needs it."""
         (m, k), n = a.shape, y.shape[1]
         spec = self.form.spec(self._launches.machine, operator == VALUES, m, k, n)
         return Product(operator=operator, name=f"{operator} of layer {layer}",
                        datatype=self.form.name, spec=spec, a=a, y=y,
-                       packed=lambda plan: pack_weights(plan, matrix()))
+                       packed=lambda plan: pack_weights(plan, matrix()),
+                       weights=lambda: matrix().effective[:, :k])
 
     def _rows(self, heads: NDArray[Any], kept: _Kept) -> NDArray[Any]:
         """[heads, T, …] as [kv_heads, group of heads · T, …]: query heads count as tokens."""

@@ -1,15 +1,14 @@
-"""The launches of a whole model: every product on the golden model, and beside it the cycle model
-or the RTL, with totals by operator.
+"""The launches of a whole model: every product on the golden model, and on a backend, with totals
+by operator.
 
 Products that do not depend on one another share a launch, as far as one program takes them
 (:mod:`bitwright.hw.codegen.gemm_chain`). What they take together is not one product's: it counts
-for their operators
-together. A product may also come with launches of its own, one after another.
+for their operators together. A product may also come with launches of its own, one after another.
 
-The model goes on with the golden accumulators. RTL runs are started as products come and end in
-their own time, two or more at once; each is compared with the golden accumulators of the same
-activations. If none differs, a run on the RTL alone has the same values throughout: the first
-product that differed would have been found.
+The model goes on with the golden accumulators. Runs on the backend are started as products come and
+end in their own time, two or more at once if it can; each is compared with the golden accumulators
+of the same activations. If none differs, a run on the backend alone has the same values throughout:
+the first product that differed would have been found.
 """
 
 import os
@@ -23,7 +22,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from bitwright.compiler.runtime.run_layer import BACKENDS, InputError
+from bitwright.compiler.backends.backend import Job
+from bitwright.compiler.backends.comparison import Compared, Comparison
+from bitwright.compiler.backends.jobs import Operands, chain_job, series_job
+from bitwright.compiler.runtime.run_layer import backend_of
 from bitwright.hw.codegen.gemm_chain import chain_plan, split_chain
 from bitwright.hw.codegen.gemm_program import plan_gemm
 from bitwright.hw.codegen.launch_programs import Launch
@@ -34,16 +36,14 @@ from bitwright.hw.tiling.gemm_spec import GemmSpec, PlanError
 from bitwright.hw.tiling.tile_plan import Plan
 from bitwright.sim.cycle_model.memory_timing import Memory
 from bitwright.sim.cycle_model.model import CycleResult, run_cycles
-from bitwright.sim.verilator.chain_run import ChainLayout, chain_layout, run_chain
-from bitwright.sim.verilator.series_run import Series, launch_cycles, run_series, series
-from bitwright.sim.verilator.simulator import RunResult, build
+from bitwright.sim.verilator.chain_run import ChainLayout, chain_layout
+from bitwright.sim.verilator.series_run import Series, launch_cycles, series
 from bitwright.sim.verilator.verilator_build import Say, SimulationError, silent
 
 __all__ = ["Launches", "Product", "Totals"]
 
 Engines = dict[str, dict[str, int]]
 Models = tuple[CycleResult, ...]    # of launches in a row
-Simulated = tuple[list[NDArray[np.int64]], RunResult, Models]
 Form = tuple[GemmSpec, str, tuple[Launch, ...]]     # all that a product's programs depend on
 
 LAYOUTS_KEPT = 64   # programs as they are loaded; their cycles are kept for all
@@ -57,8 +57,9 @@ def _none() -> Engines:
 class Product:
     """One matrix product: ``y`` int64 [m, n] is what it gives for activations ``a``, which are in
     the order of the stored columns. ``packed`` gives the weights, of the datatype or mixture of
-    that name, as a plan streams them. ``launches`` take the rows of ``a`` in turn; without any it
-    is planned as a whole."""
+    that name, as a plan streams them; ``weights`` gives them as integers [n, k]:
+    ``y = a @ weights().T``. ``launches`` take the rows of ``a`` in turn; without any it is planned
+    as a whole."""
     operator: str
     name: str
     datatype: str
@@ -66,6 +67,7 @@ class Product:
     a: NDArray[np.integer]
     y: NDArray[np.int64]
     packed: Callable[[Plan], PackedWeights]
+    weights: Callable[[], NDArray[np.int64]]
     launches: tuple[Launch, ...] = ()
 
     @property
@@ -81,9 +83,9 @@ def _named(products: Sequence[Product]) -> str:
 @dataclass(kw_only=True)
 class Totals:
     """Sums over products and launches; on the golden model nothing is launched. ``cycles`` and
-    ``engines`` (counters by engine) are the cycle model's, those named ``rtl`` the RTL's.
-    ``wrong_bits`` counts bits of accumulators that differ on the RTL, ``wrong_counters`` launches
-    in which any counter does."""
+    ``engines`` (counters by engine) are the cycle model's, those named ``rtl`` what the backend
+    measured. ``wrong_bits`` counts bits of accumulators that differ on it, ``wrong_counters``
+    launches in which any counter does."""
     products: int = 0
     launches: int = 0
     macs: int = 0
@@ -108,42 +110,47 @@ class Totals:
         """What ``backend`` knows."""
         found: dict[str, Any] = {"products": self.products, "macs": self.macs,
                                  "accumulators": self.accumulators}
-        if backend != "golden":
+        reports = backend_of(backend).reports
+        if reports.cycles:
             found |= {"launches": self.launches, "cycles": self.cycles, "engines": self.engines}
-        if backend == "rtl":
-            found |= {"rtl_cycles": self.rtl_cycles, "rtl_engines": self.rtl_engines,
-                      "mismatching_bits": self.wrong_bits,
-                      "mismatching_counters": self.wrong_counters}
+        if reports.counters:
+            found |= {f"{backend}_cycles": self.rtl_cycles, f"{backend}_engines": self.rtl_engines}
+        if reports.results:
+            found["mismatching_bits"] = self.wrong_bits
+        if reports.counters:
+            found["mismatching_counters"] = self.wrong_counters
         return found
 
 
 class Launches:
-    """A context manager; leaving it waits for the RTL, unless by an exception.
+    """A context manager; leaving it waits for all runs, unless by an exception.
 
     Parameters
     ----------
-    backend : golden; cycles, which adds the cycle model's counters; rtl, which runs every launch
-        on the RTL too
-    workers : RTL runs at a time; the machine's processors if left out
+    backend : a name of :data:`bitwright.compiler.backends.registry.BACKENDS`
+    workers : jobs that the backend runs at a time, if it can; the processors if left out
     """
 
     def __init__(self, machine: Machine, backend: str = "golden", memory: Memory = Memory(),
                  say: Say = silent, workers: int | None = None) -> None:
-        if backend not in BACKENDS:
-            raise InputError(f"backend must be one of {', '.join(BACKENDS)}, not {backend!r}")
+        chosen = backend_of(backend)
         self.machine, self.backend, self.memory = machine, backend, memory
+        self.reports = chosen.reports
         self.by_operator: dict[str, Totals] = {}
         self.first_difference: str | None = None
-        self.seconds = 0.0  # of the RTL simulator, all runs added up
+        self.seconds = 0.0  # of the backend, all runs added up
         self._plans: dict[GemmSpec, Plan] = {}
         self._splits: dict[tuple[Form, ...], list[int]] = {}
         self._models: dict[Launch | tuple[Form, ...], CycleResult] = {}
         self._layouts: dict[tuple[Form, ...], ChainLayout | Series] = {}
-        self._running: deque[tuple[str, tuple[Product, ...], Future[Simulated]]] = deque()
-        self._workers = workers or os.cpu_count() or 1
-        self._pool = ThreadPoolExecutor(self._workers) if backend == "rtl" else None
-        if backend == "rtl":
-            build(machine, say)
+        self._running: deque[tuple[str, tuple[Product, ...], Future[Comparison]]] = deque()
+        self._workers = 1
+        self._pool: ThreadPoolExecutor | None = None
+        if self.reports.results:
+            self._executor = Compared(chosen.open(machine, memory, say), self.reports)
+            if self._executor.parallel:
+                self._workers = workers or os.cpu_count() or 1
+            self._pool = ThreadPoolExecutor(self._workers)
 
     def __enter__(self) -> Self:
         return self
@@ -171,22 +178,22 @@ class Launches:
         return not total.wrong_bits and not total.wrong_counters
 
     def to_dict(self) -> dict[str, Any]:
-        """Totals, by operator too; on the RTL the first launch that differed, if any did."""
+        """Totals, by operator too; the first launch that differed, of a backend that computes."""
         found = {"backend": self.backend, "totals": self.totals.to_dict(self.backend),
                  "operators": {name: part.to_dict(self.backend)
                                for name, part in self.by_operator.items()}}
         return found | ({"first_difference": self.first_difference}
-                        if self.backend == "rtl" else {})
+                        if self.reports.results else {})
 
     def launch(self, *products: Product) -> None:
         """Count ``products``, which do not depend on one another, and run them if that is asked
         for, in as few launches as the machine's buffers allow. Raises :class:`PlanError` for one
-        that does not fit the machine, and what an earlier RTL run raised."""
+        that does not fit the machine, and what an earlier run raised."""
         operators = " + ".join(dict.fromkeys(product.operator for product in products))
         part = self.by_operator.setdefault(operators, Totals())
         for product in products:
             part.add(Totals(products=1, macs=product.spec.macs, accumulators=product.y.size))
-        if self.backend == "golden":
+        if not self.reports.cycles:
             return
         start = 0
         for count in self._split(products):
@@ -194,7 +201,7 @@ class Launches:
             start += count
 
     def finish(self) -> None:
-        """Wait for all RTL runs."""
+        """Wait for all runs."""
         while self._running:
             self._collect()
 
@@ -246,7 +253,7 @@ class Launches:
             while len(self._running) > 2 * self._workers:
                 self._collect()
             self._running.append((operators, products, self._pool.submit(
-                self._simulate, products, where, models)))
+                self._run, products, where, models)))
 
     def _layout(self, products: tuple[Product, ...]) -> tuple[ChainLayout | Series, Models]:
         """Of products in one launch, or of one product in launches of its own."""
@@ -265,36 +272,34 @@ class Launches:
         return where, (self._models[key],)
 
     def _collect(self) -> None:
-        """Wait for the earliest RTL run and add it up."""
+        """Wait for the earliest run and add it up."""
         operators, products, future = self._running.popleft()
-        found, rtl, models = future.result()
-        wrong = [int(np.bitwise_count(y ^ product.y).sum())
-                 for y, product in zip(found, products, strict=True)]
-        counters = (rtl.counters, *rtl.then)
-        differ = sum(one != model.counters for one, model in zip(counters, models, strict=True))
-        if self.first_difference is None and (any(wrong) or differ):
+        found = future.result()
+        wrong, counters = found.wrong_bits, found.outcome.counters
+        if self.first_difference is None and (any(wrong) or found.wrong_counters):
             self.first_difference = next(
                 (product.name for product, bits in zip(products, wrong, strict=True) if bits),
                 products[0].name)
-        self.seconds += rtl.seconds
+        self.seconds += found.outcome.seconds
         part = self.by_operator[operators]
-        part.add(Totals(wrong_bits=sum(wrong), wrong_counters=differ))
+        part.add(Totals(wrong_bits=sum(wrong), wrong_counters=found.wrong_counters))
         for one in counters:
             part.add(Totals(rtl_cycles=one["run"], rtl_engines=by_engine(one)))
 
-    def _simulate(self, products: tuple[Product, ...], where: ChainLayout | Series, models: Models
-                  ) -> Simulated:
-        most = sum(2 * model.counters["total"] + 1000 for model in models)
+    def _run(self, products: tuple[Product, ...], where: ChainLayout | Series, models: Models
+             ) -> Comparison:
         try:
-            if isinstance(where, Series):
-                (product,) = products
-                y, rtl = run_series(where, product.packed(where.launches[0].plan), product.a,
-                                    self.memory, max_cycles=most)
-                return [y], rtl, models
-            packed = [product.packed(plan)
-                      for product, plan in zip(products, where.plans, strict=True)]
-            found, rtl = run_chain(where, packed, [product.a for product in products], self.memory,
-                                   max_cycles=most)
+            return self._executor.run(_job(products, where, models))
         except (PlanError, SimulationError) as error:
             raise type(error)(f"{_named(products)}: {error}") from None
-        return found, rtl, models
+
+
+def _job(products: tuple[Product, ...], where: ChainLayout | Series, models: Models) -> Job:
+    """What a backend runs; weights are packed here."""
+    plans = ([where.launches[0].plan] if isinstance(where, Series) else where.plans)
+    operands = [Operands(a=product.a, packed=product.packed(plan), weights=product.weights,
+                         golden=product.y)
+                for product, plan in zip(products, plans, strict=True)]
+    if isinstance(where, Series):
+        return series_job(where, operands[0], models)
+    return chain_job(where, operands, models[0])

@@ -3,54 +3,61 @@
 import hashlib
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bitwright.compiler.backends.backend import Backend, Gemm, Job, Output
+from bitwright.compiler.backends.comparison import Compared
+from bitwright.compiler.backends.jobs import Operands, layout_job
+from bitwright.compiler.backends.registry import BACKENDS
 from bitwright.compiler.image.file_names import PROGRAM_FILE, WEIGHTS_FILE
 from bitwright.compiler.image.manifest import ImageError
 from bitwright.compiler.image.mapped_image import Image
 from bitwright.compiler.image.unpacking import unpack_weights
 from bitwright.compiler.ir.program import LinearOp
 from bitwright.hw.codegen.gemm_program import plan_gemm
+from bitwright.hw.codegen.standalone_layout import layout
 from bitwright.hw.isa.program_tree import parse
-from bitwright.hw.machine.description import Machine
 from bitwright.hw.packing.weight_image import (
     PackedWeights,
     by_column,
     gemm_spec,
     pack_activations,
-    unpack_outputs,
+    pack_weights,
 )
+from bitwright.hw.rtl.core.control_registers import by_engine
 from bitwright.hw.tiling.gemm_spec import PlanError
 from bitwright.models.errors import Error
 from bitwright.models.inference.golden import mpgemm
 from bitwright.models.quantization.quantized_matrix import QuantizedMatrix
 from bitwright.models.quantization.rounding import quantize_activations
-from bitwright.sim.cycle_model.memory_timing import Memory
 from bitwright.sim.cycle_model.model import CycleResult, run_cycles
 from bitwright.sim.performance.gemm_estimate import plan_cycles
-from bitwright.sim.verilator.gemm_run import simulate_gemm
-from bitwright.sim.verilator.simulator import RunResult, build, memory_image, run
-from bitwright.sim.verilator.verilator_build import SimulationError
+from bitwright.sim.verilator.verilator_build import Say, SimulationError, silent
 
-__all__ = ["BACKENDS", "InputError", "Result", "activations", "as_activations", "bias", "execute",
-           "matrix", "random_activations", "stored_weights"]
-
-BACKENDS = ("golden", "cycles", "rtl")
+__all__ = ["InputError", "Result", "activations", "as_activations", "backend_of", "bias",
+           "execute", "matrix", "operands", "random_activations", "stored_weights"]
 
 
 class InputError(Error, ValueError):
     """Activations that do not belong to the layer. One line, for people."""
 
 
+def backend_of(name: str) -> Backend:
+    """Return the backend called ``name``. Raises :class:`InputError`."""
+    if name not in BACKENDS:
+        raise InputError(f"backend must be one of {', '.join(BACKENDS)}, not {name!r}")
+    return BACKENDS[name]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Result:
     """What ``run`` reports; None where a backend does not know. ``engines`` are counters by
-    engine, then by source (``rtl``, ``model``)."""
+    engine, then by source (the backend's name if it measures them, ``model``)."""
     layer: str
     backend: str
     cycles: int | None = None
@@ -64,8 +71,8 @@ class Result:
     def good(self) -> bool:
         """No bit and no counter differs."""
         return not self.mismatches and all(
-            source["rtl"] == source["model"] for source in (self.engines or {}).values()
-            if "rtl" in source) and self.model_cycles in (None, self.cycles)
+            source[self.backend] == source["model"] for source in (self.engines or {}).values()
+            if self.backend in source) and self.model_cycles in (None, self.cycles)
 
     def to_dict(self) -> dict[str, Any]:
         found: dict[str, Any] = {"layer": self.layer, "backend": self.backend,
@@ -166,73 +173,87 @@ def digest(y: NDArray[np.int64]) -> str:
     return hashlib.sha256(np.ascontiguousarray(y, dtype="<i8").tobytes()).hexdigest()
 
 
-def _rtl(image: Image, op: LinearOp, a: NDArray[np.integer], say: Callable[[str], None]
-         ) -> tuple[NDArray[np.int64], RunResult]:
-    """``a`` [m, k] by stored column."""
+def operands(qm: QuantizedMatrix, packed: PackedWeights, a: NDArray[np.integer]) -> Operands:
+    """A product's operands for backends; ``a`` is [m, features]."""
+    columns = by_column(qm, a)
+    return Operands(a=columns, packed=packed, golden=mpgemm(a, qm),
+                    weights=lambda: qm.effective[:, :columns.shape[1]])
+
+
+def _image_job(image: Image, op: LinearOp, a: NDArray[np.integer]) -> Job:
+    """The layer where the image has it."""
     plan, place, where = op.planned, op.placed, image.memory_map
-    memory = memory_image(where.size, (
-        (0, (image.folder / PROGRAM_FILE).read_bytes()),
-        (where.weights, (image.folder / WEIGHTS_FILE).read_bytes()),
-        (place.acts, pack_activations(plan, a))))
-    result = run(image.machine, memory, [(place.program, place.instructions)],
-                 dump=(place.outputs, plan.out_bytes), memory=image.options.memory,
-                 simulator=build(image.machine, say))
-    if result.error:
-        raise SimulationError(f"the machine stopped in layer {op.name}: {result.error}")
-    correction = _array(image, place.correction, "<i8", op.n)
-    return unpack_outputs(plan, result.dump, correction), result
+    packed = stored_weights(image, op)
+    found = operands(matrix(image, op), packed, a)
+    return Job(
+        machine=image.machine, memory_bytes=where.size,
+        programs=((place.program, place.instructions),),
+        contents=((0, (image.folder / PROGRAM_FILE).read_bytes()),
+                  (where.weights, (image.folder / WEIGHTS_FILE).read_bytes()),
+                  (place.acts, pack_activations(plan, found.a))),
+        products=(Gemm(a=found.a, weights=found.weights, golden=found.golden, outputs=(
+            Output(address=place.outputs, plan=plan, correction=packed.correction),)),),
+        expected=(run_cycles(image.machine, parse(image.code(op)), image.options.memory,
+                             place.program),))
 
 
-def _on_other_elements(image: Image, op: LinearOp, pe: str, backend: str, a: NDArray[np.integer],
-                       say: Callable[[str], None]) -> Result:
-    """The layer's weights, packed again for elements of another kind."""
+def _repacked_job(image: Image, op: LinearOp, pe: str, a: NDArray[np.integer]) -> Job:
+    """The layer packed again for elements of another kind."""
     machine, qm = image.machine.with_pe(pe), matrix(image, op)
     try:
-        return _repacked(machine, qm, image.options.memory, op, backend, a, say)
+        where = layout(plan_gemm(machine, gemm_spec(machine, op.m, qm)))
+        return layout_job(where, operands(qm, pack_weights(where.plan, qm), a),
+                          run_cycles(machine, where.program, image.options.memory))
     except PlanError as error:
         raise PlanError(f"layer {op.name}: {error}") from None
 
 
-def _repacked(machine: Machine, qm: QuantizedMatrix, memory: Memory, op: LinearOp, backend: str,
-              a: NDArray[np.integer], say: Callable[[str], None]) -> Result:
-    if backend == "cycles":
-        plan = plan_gemm(machine, gemm_spec(machine, op.m, qm))
-        model = plan_cycles(plan, memory)
-        return Result(layer=op.name, backend=backend, cycles=model.counters["run"],
-                      engines={name: {"model": counters}
-                               for name, counters in model.engines.items()})
-    found = simulate_gemm(machine, qm, a, memory, say)
-    return _compared(op, backend, found.y, mpgemm(a, qm), found.rtl, found.model)
+def _counted(op: LinearOp, backend: str, model: CycleResult) -> Result:
+    """What the cycle model says."""
+    return Result(layer=op.name, backend=backend, cycles=model.counters["run"],
+                  engines={name: {"model": counters} for name, counters in model.engines.items()})
 
 
-def _compared(op: LinearOp, backend: str, y: NDArray[np.int64], golden: NDArray[np.int64],
-              rtl: RunResult, model: CycleResult) -> Result:
-    return Result(
-        layer=op.name, backend=backend, cycles=rtl.counters["run"], sha256=digest(y),
-        mismatches=int((y != golden).sum()), model_cycles=model.counters["run"], accumulators=y,
-        engines={name: {"rtl": counters, "model": model.engines[name]}
-                 for name, counters in rtl.engines.items()})
+def _model(image: Image, op: LinearOp, pe: str | None) -> CycleResult:
+    """The cycle model's counters, for which nothing is packed."""
+    if pe is None or pe == image.machine.pe:
+        return run_cycles(image.machine, parse(image.code(op)), image.options.memory,
+                          op.placed.program)
+    machine = image.machine.with_pe(pe)
+    try:
+        return plan_cycles(plan_gemm(machine, gemm_spec(machine, op.m, matrix(image, op))),
+                           image.options.memory)
+    except PlanError as error:
+        raise PlanError(f"layer {op.name}: {error}") from None
 
 
 def execute(image: Image, op: LinearOp, backend: str, a: NDArray[np.integer],
-            say: Callable[[str], None] = lambda text: None, pe: str | None = None) -> Result:
-    """Run activations ``a`` [m, k] through a layer. ``rtl`` compares every accumulator with the
-    golden model and every counter with the cycle model. With ``pe`` of another kind than the
+            say: Say = silent, pe: str | None = None) -> Result:
+    """Run activations ``a`` [m, k] through a layer. A backend that computes is compared with the
+    golden model, and one that counts with the cycle model. With ``pe`` of another kind than the
     image's, weights are packed again for such elements."""
-    if backend not in BACKENDS:
-        raise InputError(f"backend must be one of {', '.join(BACKENDS)}, not {backend!r}")
-    if backend == "golden":
+    chosen = backend_of(backend)
+    if not chosen.reports.cycles:
         y = mpgemm(a, matrix(image, op))
         return Result(layer=op.name, backend=backend, mismatches=0, sha256=digest(y),
                       accumulators=y)
-    if pe is not None and pe != image.machine.pe:
-        return _on_other_elements(image, op, pe, backend, a, say)
-    model = run_cycles(image.machine, parse(image.code(op)), image.options.memory,
-                       op.placed.program)
-    if backend == "cycles":
-        return Result(layer=op.name, backend=backend, cycles=model.counters["run"],
-                      engines={name: {"model": counters}
-                               for name, counters in model.engines.items()})
-    qm = matrix(image, op)
-    y, measured = _rtl(image, op, by_column(qm, a), say)
-    return _compared(op, backend, y, mpgemm(a, qm), measured, model)
+    if not chosen.reports.results:
+        return _counted(op, backend, _model(image, op, pe))
+    job = (_image_job(image, op, a) if pe is None or pe == image.machine.pe else
+           _repacked_job(image, op, pe, a))
+    executor = chosen.open(job.machine, image.options.memory, say)
+    try:
+        found = Compared(executor, chosen.reports).run(job)
+    except SimulationError as error:
+        raise SimulationError(f"layer {op.name}: {error}") from None
+    y = job.products[0].golden if found.outcome.accumulators is None else (
+        found.outcome.accumulators[0])
+    result = Result(layer=op.name, backend=backend, sha256=digest(y), accumulators=y,
+                    mismatches=sum(found.wrong_values))
+    if not found.outcome.counters:
+        return result
+    (counters,), (model,) = found.outcome.counters, job.expected
+    return replace(
+        result, cycles=counters["run"], model_cycles=model.counters["run"],
+        engines={name: {backend: measured, "model": model.engines[name]}
+                 for name, measured in by_engine(counters).items()})

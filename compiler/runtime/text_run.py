@@ -29,7 +29,7 @@ DEQUANTIZED = "the mapped weights in floating point"
 class TextRun:
     """``output`` is the sentence embedding of an encoder, and the last token's logits of a decoder.
     ``cosine`` is that to the same model in floating point, ``reference`` says with which weights.
-    ``simulator_seconds`` are those of all RTL runs, added up."""
+    ``simulator_seconds`` are those of all runs on the backend, added up."""
     text: str
     tokens: int
     output: NDArray[np.floating[Any]]
@@ -44,7 +44,7 @@ class TextRun:
         found: dict[str, Any] = {
             "text": self.text, "tokens": self.tokens, "cosine": self.cosine,
             "reference": self.reference, "seconds": self.seconds, **launches.to_dict()}
-        if launches.backend == "rtl":
+        if launches.reports.results:
             found["simulator_seconds"] = launches.seconds
         key = "embedding" if self.is_embedding else "logits"
         return found | {key: [float(value) for value in self.output]}

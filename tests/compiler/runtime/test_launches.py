@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import bitwright.compiler.runtime.launcher
+from bitwright.compiler.backends.rtl import RtlExecutor
 from bitwright.compiler.runtime.launcher import Launches, Product
 from bitwright.compiler.runtime.run_layer import InputError
 from bitwright.hw.isa.program_tree import flatten
@@ -23,7 +24,8 @@ def product(m=3, k=20, n=10, operator="up", seed=0, scheme="int4", machine=TINY)
     a = rng.integers(-128, 128, (m, k), dtype=np.int8)
     return Product(operator=operator, name=f"layer.{operator}", datatype=qm.datatype.name,
                    spec=gemm_spec(machine, m, qm), a=a, y=mpgemm(a, qm),
-                   packed=lambda plan: pack_weights(plan, qm))
+                   packed=lambda plan: pack_weights(plan, qm),
+                   weights=lambda: qm.effective[:, :k])
 
 
 def run(backend, *products):
@@ -96,18 +98,19 @@ def test_products_that_are_slower_together_are_launched_apart(monkeypatch):
 
 @pytest.mark.parametrize("what", ["bits", "counter"])
 def test_differences_are_counted_and_the_first_is_named(monkeypatch, what):
-    def differently(where, packed, a, *arguments, **more):
-        found, result = run_chain(where, packed, a, *arguments, **more)
-        if where.plans[0].spec.k != 20:
-            return found, result
+    def differently(executor, job):
+        outcome = run_job(executor, job)
+        if job.products[0].a.shape[1] != 20:
+            return outcome
         if what == "bits":
-            found[0][0, 2] ^= 0b1011
-            return found, result
-        counters = {**result.counters, "load_busy": result.counters["load_busy"] + 1}
-        return found, dataclasses.replace(result, counters=counters)
+            outcome.accumulators[0][0, 2] ^= 0b1011
+            return outcome
+        counters, = outcome.counters
+        counters = {**counters, "load_busy": counters["load_busy"] + 1}
+        return dataclasses.replace(outcome, counters=(counters,))
 
-    run_chain = bitwright.compiler.runtime.launcher.run_chain
-    monkeypatch.setattr(bitwright.compiler.runtime.launcher, "run_chain", differently)
+    run_job = RtlExecutor.run
+    monkeypatch.setattr(RtlExecutor, "run", differently)
     launches = run("rtl", product(k=8, operator="first"), product(),
                    product(m=1, seed=1, operator="last"))
     total = launches.totals
@@ -118,13 +121,13 @@ def test_differences_are_counted_and_the_first_is_named(monkeypatch, what):
 
 
 def test_a_difference_within_a_launch_is_named(monkeypatch):
-    def differently(*arguments, **more):
-        found, result = run_chain(*arguments, **more)
-        found[1][2, 3] ^= 4
-        return found, result
+    def differently(executor, job):
+        outcome = run_job(executor, job)
+        outcome.accumulators[1][2, 3] ^= 4
+        return outcome
 
-    run_chain = bitwright.compiler.runtime.launcher.run_chain
-    monkeypatch.setattr(bitwright.compiler.runtime.launcher, "run_chain", differently)
+    run_job = RtlExecutor.run
+    monkeypatch.setattr(RtlExecutor, "run", differently)
     with Launches(TINY, "rtl") as launches:
         launches.launch(product(), product(operator="gate"), product(operator="last"))
     assert launches.first_difference == "layer.gate" and launches.totals.wrong_bits == 1
@@ -140,7 +143,7 @@ def test_errors_name_the_layer(monkeypatch):
     def broken(*arguments, **more):
         raise SimulationError("the machine stopped: it did")
 
-    monkeypatch.setattr(bitwright.compiler.runtime.launcher, "run_chain", broken)
+    monkeypatch.setattr(RtlExecutor, "run", broken)
     with pytest.raises(SimulationError, match="layer layer.up: the machine stopped"):
         run("rtl", product())
     with (pytest.raises(SimulationError, match="layer.up and 1 more in its launch: the machine"),

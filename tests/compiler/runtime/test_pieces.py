@@ -8,6 +8,7 @@ import pytest
 
 import bitwright.compiler.runtime.launch_splitting
 import bitwright.compiler.runtime.launcher
+from bitwright.compiler.backends.rtl import RtlExecutor
 from bitwright.compiler.image.mapped_image import open_image
 from bitwright.compiler.ir.kv_format import KeyForm
 from bitwright.compiler.ir.program import Options
@@ -98,16 +99,17 @@ def test_a_layer_of_seven_tokens_on_the_rtl(arrays, op):
 
 @pytest.mark.parametrize("what, bits, counters", [("bits", 3, 0), ("counter", 0, 1)])
 def test_differences_in_a_row_are_counted(decoding, monkeypatch, what, bits, counters):
-    def differently(*arguments, **more):
-        y, result = run_series(*arguments, **more)
+    def differently(executor, job):
+        outcome = run_job(executor, job)
         if what == "bits":
-            y[5, 2] ^= 0b1011
-            return y, result
-        first, *rest = result.then
-        return y, replace(result, then=({**first, "load_busy": first["load_busy"] + 1}, *rest))
+            outcome.accumulators[0][5, 2] ^= 0b1011
+            return outcome
+        first, second, *rest = outcome.counters
+        second = {**second, "load_busy": second["load_busy"] + 1}
+        return replace(outcome, counters=(first, second, *rest))
 
-    run_series = bitwright.compiler.runtime.launcher.run_series
-    monkeypatch.setattr(bitwright.compiler.runtime.launcher, "run_series", differently)
+    run_job = RtlExecutor.run
+    monkeypatch.setattr(RtlExecutor, "run", differently)
     image = open_image(decoding)
     x = np.random.default_rng(3).normal(size=(7, 16)).astype(np.float32)
     with Launches(image.machine, "rtl", image.options.memory) as launches:

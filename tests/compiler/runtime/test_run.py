@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-import bitwright.compiler.runtime.run_layer
+import bitwright.compiler.backends.rtl
 from bitwright.compiler.ir.program import Options
 from bitwright.compiler.mapping.map_checkpoint import map_checkpoint
 from bitwright.hw.machine.presets import PRESETS
@@ -118,8 +118,8 @@ def test_a_difference_gives_status_1(command, mapped, monkeypatch, what):
             return result
         return dataclasses.replace(result, dump=bytes([result.dump[0] ^ 1]) + result.dump[1:])
 
-    run_rtl = bitwright.compiler.runtime.run_layer.run
-    monkeypatch.setattr(bitwright.compiler.runtime.run_layer, "run", run_differently)
+    run_rtl = bitwright.compiler.backends.rtl.run
+    monkeypatch.setattr(bitwright.compiler.backends.rtl, "run", run_differently)
     code, out, _ = command("run", mapped, "--layer", QUERY, "--backend", "rtl", "--json")
     assert code == 1 and json.loads(out)["mismatches"] == (what == "bit")
 

@@ -2,12 +2,13 @@
 
 import hashlib
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-import bitwright.compiler.runtime.launcher
+from bitwright.compiler.backends.rtl import RtlExecutor
 from bitwright.compiler.image.file_names import MANIFEST_FILE
 from bitwright.compiler.image.mapped_image import open_image
 from bitwright.compiler.ir.program import Options
@@ -136,12 +137,12 @@ def test_rtl_of_a_whole_model(command, images, name, kv):
 
 
 def test_a_difference_gives_status_1(command, images, monkeypatch):
-    def differently(*arguments, **more):
-        found, result = run_chain(*arguments, **more)
-        return [y ^ (y == y.max()) for y in found], result
+    def differently(executor, job):
+        outcome = run_job(executor, job)
+        return replace(outcome, accumulators=[y ^ (y == y.max()) for y in outcome.accumulators])
 
-    run_chain = bitwright.compiler.runtime.launcher.run_chain
-    monkeypatch.setattr(bitwright.compiler.runtime.launcher, "run_chain", differently)
+    run_job = RtlExecutor.run
+    monkeypatch.setattr(RtlExecutor, "run", differently)
     code, out, _ = command("run", images["llama"], "--text", "a", "--backend", "rtl")
     assert code == 1 and "something differs, first in model.layers.0.self_attn.q_proj" in out
 

@@ -1,0 +1,1 @@
+"""Backends: what a mapped model's launches run on."""
