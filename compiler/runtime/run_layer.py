@@ -22,6 +22,7 @@ from bitwright.compiler.ir.program import LinearOp
 from bitwright.hw.codegen.gemm_program import plan_gemm
 from bitwright.hw.codegen.standalone_layout import layout
 from bitwright.hw.isa.program_tree import parse
+from bitwright.hw.machine.control_interface import by_engine
 from bitwright.hw.packing.weight_image import (
     PackedWeights,
     by_column,
@@ -29,7 +30,6 @@ from bitwright.hw.packing.weight_image import (
     pack_activations,
     pack_weights,
 )
-from bitwright.hw.rtl.core.control_registers import by_engine
 from bitwright.hw.tiling.gemm_spec import PlanError
 from bitwright.models.errors import Error
 from bitwright.models.inference.golden import mpgemm
