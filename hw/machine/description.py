@@ -10,11 +10,10 @@ from typing import Any
 
 from bitwright.hw.elements import ELEMENTS, PLANES
 from bitwright.hw.machine.derived_sizes import MULT_BITS, PSUM_LATENCY, Sizes
-from bitwright.models.errors import Error
-from bitwright.models.plugins.registry import unknown_name
+from bitwright.models.errors import Error, UnknownNameError, unknown_name
 
 __all__ = ["ACT_BITS", "ADDED_LATER", "MULT_BITS", "PSUM_LATENCY", "Machine", "MachineError",
-           "described"]
+           "UnknownMachineError", "described"]
 
 ACT_BITS = (4, 8, 16)
 BUILD_ONLY = ("name", "fabric", "table", "lane_mult")  # fields that no program depends on
@@ -25,6 +24,10 @@ ADDED_LATER = {"added_later": True}
 
 class MachineError(Error, ValueError):
     """A machine description that cannot be built, or an unknown one. One line, for people."""
+
+
+class UnknownMachineError(MachineError, UnknownNameError):
+    """A machine, a field or an element that is not known. One line, for people."""
 
 
 def described(default: Any, meaning: str, *, within: tuple[int, int] | None = None,
@@ -170,7 +173,10 @@ class Machine(Sizes):
     def with_pe(self, pe: str) -> "Machine":
         """This machine with elements of another kind and weight words of the same width: where
         codes of 4 bits are decoded, a word serves a quarter of the activations."""
-        self._among("pe", tuple(ELEMENTS), pe)
+        try:
+            self._among("pe", tuple(ELEMENTS), pe)
+        except MachineError as error:
+            raise UnknownMachineError(str(error)) from None
         wide = 4 * self.k_tile if self.decodes else self.k_tile
         if ELEMENTS[pe].form == PLANES:
             return self.replace(pe=pe, k_tile=wide)
@@ -186,7 +192,7 @@ class Machine(Sizes):
         names = [field.name for field in dataclasses.fields(cls)]
         for key in values:
             if key not in names:
-                raise MachineError(unknown_name("machine field", key, names))
+                raise UnknownMachineError(unknown_name("machine field", key, names))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Machine":

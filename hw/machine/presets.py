@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bitwright.hw.machine.description import Machine, MachineError
-from bitwright.models.plugins.registry import unknown_name
+from bitwright.hw.machine.description import Machine, MachineError, UnknownMachineError
+from bitwright.models.errors import unknown_name
 
 
 def _ulx3s(name: str, rows: int, cols: int, builders: int, **sizes: Any) -> Machine:
@@ -42,8 +42,8 @@ def machine(spec: str, overrides: Mapping[str, str] | None = None,
             raise MachineError(f"cannot read machine file {spec}: {error}") from None
         base = Machine.from_toml(text) if spec.endswith(".toml") else Machine.from_json(text)
     else:
-        raise MachineError(unknown_name("machine", spec, PRESETS, "presets") +
-                           "; or give a .toml or .json file")
+        raise UnknownMachineError(unknown_name("machine", spec, PRESETS, "presets") +
+                                  "; or give a .toml or .json file")
     if pe is not None:
         base = base.with_pe(pe)
     changes: dict[str, Any] = {}

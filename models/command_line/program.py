@@ -8,7 +8,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from bitwright.models.command_line.command_table import Command, Group
 from bitwright.models.command_line.option_groups import spread
-from bitwright.models.errors import Error
+from bitwright.models.errors import Error, UnknownNameError
 from bitwright.models.plugins import load_installed, load_plugin
 
 __all__ = ["as_typer", "plugin_files", "run_program"]
@@ -104,10 +104,10 @@ def _text(error: BaseException) -> str:
 def run_program(group: Group, name: str | None = None, *, completion: bool = False) -> None:
     """Run the process's arguments as one of the group's commands, and end the process.
 
-    Exit status: 0 for success. 2 for wrong usage: an unknown command or option, a missing
+    Exit status: 0 for success. 2 for wrong usage: an unknown command, option or name, a missing
     argument, a value of the wrong form, options that exclude each other. 1 for everything else: a
-    name that nothing known has, a value that cannot be met, a file that cannot be read, a check
-    that fails. 130 when interrupted. Errors with status 1 take one line.
+    machine that cannot be built, a file that cannot be read, a check that fails. 130 when
+    interrupted. An error other than of the command line's form takes one line.
     """
     try:
         files, arguments = plugin_files(sys.argv[1:])
@@ -121,6 +121,6 @@ def run_program(group: Group, name: str | None = None, *, completion: bool = Fal
         _program(group, completion)(arguments, prog_name=name or group.name)
     except (Error, ValueError, OSError, RuntimeError) as error:
         print(f"error: {_text(error)}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(2 if isinstance(error, UnknownNameError) else 1)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -20,6 +20,7 @@ from bitwright.models.datatypes.codebooks import (
 from bitwright.models.datatypes.custom import load_datatype
 from bitwright.models.datatypes.datatype import Datatype, codebook
 from bitwright.models.datatypes.mixture import Mixture
+from bitwright.models.errors import UnknownNameError
 from bitwright.models.plugins.registry import Registry
 
 __all__ = ["BUILT_IN", "DATATYPES", "MIXTURES", "Datatype", "Mixture", "datatype"]
@@ -96,5 +97,5 @@ def datatype(name: str) -> Datatype | Mixture:
         return DATATYPES[name]
     if name in MIXTURES:
         return MIXTURES[name]
-    raise ValueError(f"datatype must be one of {', '.join((*DATATYPES, *MIXTURES))}, or a .toml "
-                     f"file, not {name!r}")
+    raise UnknownNameError(f"datatype must be one of {', '.join((*DATATYPES, *MIXTURES))}, or a "
+                           f".toml file, not {name!r}")

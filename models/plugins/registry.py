@@ -1,26 +1,15 @@
 """A registry maps names to the known implementations of a protocol."""
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Generic, Protocol, TypeVar
 
-from bitwright.models.errors import Error
+from bitwright.models.errors import UnknownNameError, unknown_name
 
-__all__ = ["Registry", "RegistryError", "unknown_name"]
+__all__ = ["Registry", "RegistryError"]
 
 
-class RegistryError(Error, ValueError):
+class RegistryError(UnknownNameError):
     """An unknown or a doubled name. One line, for people."""
-
-
-def unknown_name(what: str, name: str, known: Iterable[str],
-                 label: str = "known") -> str:
-    """The message for a name that nothing known has: the closest known name, then all of them
-    after ``label``."""
-    names = list(known)
-    close = difflib.get_close_matches(name, names, 1)
-    hint = f", did you mean {close[0]!r}?" if close else ";"
-    return f"unknown {what} {name!r}{hint} {label}: {', '.join(names)}"
 
 
 class Named(Protocol):

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from bitwright.models.datatypes.catalog import DATATYPES, MIXTURES, datatype
 from bitwright.models.datatypes.datatype import Datatype
 from bitwright.models.datatypes.mixture import Mixture
+from bitwright.models.errors import UnknownNameError
 from bitwright.models.plugins.registry import Registry
 from bitwright.models.quantization import absmedian as ternary
 from bitwright.models.quantization import bcq, bitmod, mx, outliers
@@ -170,8 +171,8 @@ def scheme(name: str) -> Scheme:
         if name.endswith(".toml"):
             raise
         known = ", ".join(dict.fromkeys((*DATATYPES, *SCHEMES)))
-        raise ValueError(f"weights must be one of {known}, or a .toml file, not {name!r}") \
-            from error
+        raise UnknownNameError(f"weights must be one of {known}, or a .toml file, not {name!r}"
+                               ) from error
     if found.name in SCHEMES and name.endswith(".toml"):
         raise ValueError(f"name in {name} must be a new one, not {found.name!r}")
     if isinstance(found, Mixture):

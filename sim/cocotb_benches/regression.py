@@ -1,5 +1,6 @@
 """Runs the cocotb regression: every bench, on machines that differ in one respect each."""
 
+import json
 import os
 import secrets
 from collections.abc import Sequence
@@ -34,16 +35,19 @@ def machines() -> tuple[Machine, ...]:
 
 
 def regress(waves: bool = False, seed: int | None = None,
-            chosen: Sequence[Machine] | None = None, benches: Sequence[str] = BENCHES) -> int:
+            chosen: Sequence[Machine] | None = None, benches: Sequence[str] = BENCHES,
+            as_json: bool = False) -> int:
     """Run every bench on every machine, or on those ``chosen``, and print a table; 0 if all tests
     pass, else 1.
 
     Without ``seed`` a new one is drawn and printed; the same seed repeats a run. With ``waves``
-    FST files are kept and their paths printed.
+    FST files are kept and their paths printed. With ``as_json`` the table goes to the error
+    stream, and JSON is printed.
     """
     if seed is None:
         seed = secrets.randbelow(1 << 31)
-    console = Console(highlight=False, width=None if os.isatty(1) else 100)
+    console = Console(highlight=False, stderr=as_json,
+                      width=None if os.isatty(2 if as_json else 1) else 100)
     console.print(f"seed {seed} (repeat with SEED={seed})")
     table = Table("bench", "machine", "seed", "tests", "passed", "seconds")
     results: list[BenchResult] = []
@@ -63,6 +67,12 @@ def regress(waves: bool = False, seed: int | None = None,
             console.print(f"waves {_short(result.waves)}", soft_wrap=True)
     failed = sum(len(result.failed) for result in results)
     console.print(f"{sum(result.passed for result in results)} passed, {failed} failed")
+    if as_json:
+        print(json.dumps({"seed": seed, "failed": failed, "benches": [
+            {"bench": result.bench, "machine": result.machine, "tests": result.tests,
+             "failed": list(result.failed), "seconds": round(result.seconds, 1),
+             "waves": None if result.waves is None else str(result.waves)}
+            for result in results]}))
     return 1 if failed else 0
 
 

@@ -59,7 +59,7 @@ def test_a_file(tmp_path):
 
 
 @pytest.mark.parametrize("arguments, status, message", [
-    (["formats", "int9"], 1, "error: datatype must be one of int1, "),
+    (["formats", "int9"], 2, "error: datatype must be one of int1, "),
     (["nope"], 2, "No such command 'nope'"),
     (["formats", "--nope"], 2, "No such option"),
 ])

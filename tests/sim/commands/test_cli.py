@@ -10,6 +10,8 @@ import bitwright.sim.verification.chain_fuzz
 import bitwright.sim.verification.gemm_fuzz
 import bitwright.sim.verilator.gemm_run
 from bitwright.hw.machine.presets import PRESETS
+from bitwright.models.datatypes.catalog import DATATYPES, MIXTURES
+from bitwright.models.quantization.schemes import SCHEMES, scheme
 
 ENGINES = {
     "load": ["busy", "wait_w_free", "wait_a_free"],
@@ -172,9 +174,26 @@ def test_wrong_usage(command, arguments):
 ])
 def test_errors_are_one_line(command, arguments, message):
     status, out, err = command(*arguments)
-    assert status == 1 and out == ""
+    assert status == (2 if message.startswith("unknown") else 1) and out == ""
     assert err.startswith("error: ") and err.count("\n") == 1
     assert message in err
+
+
+@pytest.mark.parametrize("name", [*DATATYPES, *MIXTURES, *SCHEMES])
+def test_estimate_takes_every_name_that_formats_lists(command, name):
+    """Those that the machine does not run are refused with the reason."""
+    status, out, err = command("estimate", "--gemm", "8x512x16", "--weights", name, "--json")
+    if status:
+        assert status == 1 and "does not run on" in err
+        return
+    found, scheme_ = json.loads(out), scheme(name)
+    assert found["cycles"] > 0 and found["group_size"] == (scheme_.block or scheme_.group_size)
+    assert found["k"] == (640 if scheme_.has_outliers else 512)
+
+
+def test_verify_takes_a_scheme(command):
+    status, out, _ = command("verify", "--gemm", "4x256x4", "--weights", "int4_o8", "--json")
+    assert status == 0 and json.loads(out)["mismatches"] == 0
 
 
 def test_an_overflow_names_its_bound(command):

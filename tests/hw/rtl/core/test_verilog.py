@@ -76,10 +76,10 @@ def test_bus_ports(bits):
 
 
 @pytest.mark.parametrize("arguments, code, message", [
-    (["verilog", "--machine", "huge", "--out", "x.v"], 1, "unknown machine 'huge'"),
+    (["verilog", "--machine", "huge", "--out", "x.v"], 2, "unknown machine 'huge'"),
     (["verilog", "--machine", "tiny", "--out", "x.v", "--set", "cols=3"], 1, "memory_bits=32"),
     (["verilog", "--machine", "tiny", "--out", "x.v", "--set", "cols"], 2, "KEY=VALUE"),
-    (["verilog", "--machine", "tiny", "--out", "x.v", "--set", "raws=3"], 1, "'raws'"),
+    (["verilog", "--machine", "tiny", "--out", "x.v", "--set", "raws=3"], 2, "'raws'"),
     (["verilog", "--machine", "tiny", "--out", "absent/x.v"], 1, "absent: there is no such folder"),
     (["verilog", "--machine", "tiny", "--out", "."], 1, "is a folder"),
     (["verilog", "--machine", "tiny"], 2, "--out"),
@@ -90,14 +90,14 @@ def test_errors(arguments, code, message, tmp_path):
     done = hw(*arguments, cwd=tmp_path)
     assert done.returncode == code and message in done.stderr and not done.stdout
     assert "Traceback" not in done.stderr
-    if code == 1:
+    if "Usage" not in done.stderr:
         assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())
 
 
 def test_an_older_file_is_replaced_whole_or_left(tmp_path):
     (tmp_path / "core.v").write_text("before")
-    assert hw("verilog", "--machine", "huge", "--out", "core.v", cwd=tmp_path).returncode == 1
+    assert hw("verilog", "--machine", "huge", "--out", "core.v", cwd=tmp_path).returncode == 2
     assert (tmp_path / "core.v").read_text() == "before"
     done = hw("verilog", "--machine", "tiny", "--out", "core.v", "--set", "rows=1", cwd=tmp_path)
     assert done.returncode == 0 and "machine tiny" in done.stdout
