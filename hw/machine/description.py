@@ -173,10 +173,9 @@ class Machine(Sizes):
     def with_pe(self, pe: str) -> "Machine":
         """This machine with elements of another kind and weight words of the same width: where
         codes of 4 bits are decoded, a word serves a quarter of the activations."""
-        try:
-            self._among("pe", tuple(ELEMENTS), pe)
-        except MachineError as error:
-            raise UnknownMachineError(str(error)) from None
+        if pe not in ELEMENTS:
+            raise UnknownMachineError(f"machine field pe must be one of {', '.join(ELEMENTS)}, "
+                                      f"not {pe!r}")
         wide = 4 * self.k_tile if self.decodes else self.k_tile
         if ELEMENTS[pe].form == PLANES:
             return self.replace(pe=pe, k_tile=wide)
