@@ -1,8 +1,10 @@
 """Writes the reference pages that come from code, so that none of them is written by hand."""
 
 import inspect
+import pkgutil
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ from bitwright.models.architectures.families import EXAMPLES, families_table
 from bitwright.models.command_line.program import as_typer
 from bitwright.models.datatypes.catalog import DATATYPES, MIXTURES
 from bitwright.models.quantization.schemes import SCHEMES
+
+TOPS = ("models", "hw", "sim", "compiler", "fpga")
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
@@ -129,8 +133,28 @@ def interface() -> str:
         for name in bitwright.__all__))
 
 
-PAGES = {"commands": commands, "interface": interface, "machines": machines, "datatypes": datatypes,
-         "families": families, "layouts": layouts, "boards": boards}
+def errors() -> str:
+    """Return the page of all exception classes."""
+    rows = []
+    for info in pkgutil.walk_packages(bitwright.__path__, "bitwright."):
+        top, last = info.name.split(".")[1], info.name.split(".")[-1]
+        if top not in TOPS or last == "__main__" or last.endswith("_test"):
+            continue
+        module = import_module(info.name)
+        rows += [[f"`{name}`", f"`{found.__bases__[-1].__name__}`", f"`{info.name}`",
+                  (inspect.getdoc(found) or "").split(". ")[0].split("\n")[0].rstrip(".")]
+                 for name, found in vars(module).items()
+                 if inspect.isclass(found) and issubclass(found, bitwright.Error)
+                 and found is not bitwright.Error and found.__module__ == info.name]
+    return ("# Errors\n\n`bitwright.Error` is the base of every exception class. Each has a "
+            "built-in class as its second base, so `except ValueError` catches it as well. The "
+            "message is one line. An error of the interface without a class of its own is an "
+            "`ArgumentError` or a `FileError`.\n\n"
+            + table(["class", "second base", "module", "raised for"], sorted(rows)))
+
+
+PAGES = {"commands": commands, "interface": interface, "errors": errors, "machines": machines,
+         "datatypes": datatypes, "families": families, "layouts": layouts, "boards": boards}
 
 
 def write_pages(folder: Path) -> None:

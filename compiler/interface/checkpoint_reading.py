@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bitwright.compiler.checkpoints.checkpoint import Checkpoint
 from bitwright.compiler.checkpoints.open_checkpoint import open_checkpoint
 from bitwright.compiler.interface.error_hierarchy import ArgumentError, raises_error
 from bitwright.models.quantization import schemes
@@ -43,7 +44,7 @@ class ModelCheckpoint:
     layout: str
     parameters: int
     layers: tuple[LinearLayer, ...]
-    source: Any = field(compare=False)
+    source: Checkpoint = field(compare=False)
 
     def __repr__(self) -> str:
         return (f"ModelCheckpoint({self.path.name}: {self.family}, {len(self.layers)} layers, "

@@ -100,7 +100,7 @@ def estimate(workload: Workload, machine: MachineLike = "ulx3s-85f", *, weights:
     Parameters
     ----------
     workload : a GEMM ``(m, k, n)`` or ``"MxKxN"`` (tokens, input features, output channels); or a
-        model: a name (``bitwright models`` lists them), a ``config.json`` or its contents
+        model: a name such as ``llama-2-7b``, a ``config.json`` or its contents
     machine : a machine, a preset's name, or a ``.toml`` or ``.json`` file
     weights : a datatype, mixture or scheme, or a datatype's ``.toml`` file
     group_size : input features per scale, 0 for the whole channel; the scheme's own if left out

@@ -71,6 +71,7 @@ class LayerReport:
     causes: Mapping[str, int]
     engines: Mapping[str, Mapping[str, int]]
     notes: tuple[str, ...]
+    programs: Mapping[str, int | None] | None = None
 
     def __repr__(self) -> str:
         return (f"LayerReport({self.name}: {self.m}x{self.k}x{self.n} {self.weights}, "
@@ -101,7 +102,10 @@ class AttentionCost:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Totals:
-    """Sums over all layers; ``array_share`` is of all multiply-accumulates."""
+    """Sums over all layers; ``array_share`` is of all multiply-accumulates.
+
+    ``programs`` has the cycles of each kind of program, of a model mapped with one-token programs.
+    """
     layers: int
     macs: int
     cycles: int
@@ -120,6 +124,7 @@ class Totals:
     engines: Mapping[str, Mapping[str, int]]
     attention: AttentionCost
     host: tuple[HostWork, ...]
+    programs: Mapping[str, int] | None = None
 
     def __repr__(self) -> str:
         return (f"Totals({self.layers} layers, {self.cycles:,} cycles, "
@@ -144,8 +149,8 @@ class Report:
 
 def _fields(kind: type[T], values: Mapping[str, Any], **more: Any) -> T:
     """``kind`` from the entries of its names; ``more`` takes the place of entries."""
-    names = [field.name for field in dataclasses.fields(kind) if field.name not in more]  # type: ignore[arg-type]
-    return kind(**{name: values[name] for name in names}, **more)
+    names = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    return kind(**{name: values[name] for name in names & {*values} - {*more}}, **more)
 
 
 def resources_of(chips: Mapping[str, Any] | None) -> tuple[Resources, ...]:

@@ -111,7 +111,7 @@ class AttentionOp:
         return f"{self.operator}, {self.launches} of {self.m}x{self.k}x{self.n}"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class LinearOp:
     """``y[m, n] = x[m, k] @ weight[n, k].T + bias``; fields after ``bias_tensor`` come by pass."""
     name: str
@@ -141,6 +141,9 @@ class LinearOp:
     emitted: bool = False
     # report
     row: Mapping[str, Any] | None = None
+
+    def __repr__(self) -> str:
+        return f"LinearOp({self.name}: {self.m}x{self.k}x{self.n} {self.scheme})"
 
     @property
     def macs(self) -> int:

@@ -42,7 +42,7 @@ def _depth(default: int, meaning: str) -> Any:
     return described(default, meaning, within=(8, 32768), power_of_two=True)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Machine(Sizes):
     """One accelerator. All sizes are positive integers; ``*_bits`` are widths in bits.
 
@@ -92,6 +92,10 @@ class Machine(Sizes):
                                     "tables", within=(1, 16))
     outstanding: int = described(4, "AXI bursts each DMA engine may have in flight",
                                  within=(1, 16))
+
+    def __repr__(self) -> str:
+        return (f"Machine({self.name}: {self.rows} x {self.cols} {self.pe} elements of "
+                f"{self.k_tile} activations)")
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):

@@ -162,4 +162,5 @@ def test_the_reference_is_written_from_code(tmp_path):
     assert "`memory_bits`" in (tmp_path / "pages/machines.md").read_text(encoding="utf-8")
     assert "`bitmod4`" in (tmp_path / "pages/datatypes.md").read_text(encoding="utf-8")
     assert "`mixtral`" in (tmp_path / "pages/families.md").read_text(encoding="utf-8")
+    assert "`CheckpointError`" in (tmp_path / "pages/errors.md").read_text(encoding="utf-8")
     assert "`gptq`" in (tmp_path / "pages/layouts.md").read_text(encoding="utf-8")

@@ -22,6 +22,7 @@ from bitwright.sim.performance.gemm_estimate import estimate_gemm, shape_spec
 
 def test_a_machine_is_a_preset_with_fields_changed(tmp_path):
     assert bitwright.machine("tiny") is PRESETS["tiny"]
+    assert repr(PRESETS["tiny"]) == "Machine(tiny: 2 x 2 lut elements of 16 activations)"
     found = bitwright.machine("tiny", pe="mac", name="own", rows=4)
     assert found == PRESETS["tiny"].with_pe("mac").replace(name="own", rows=4)
     (tmp_path / "own.toml").write_text(found.to_toml())

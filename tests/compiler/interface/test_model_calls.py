@@ -8,6 +8,8 @@ import pytest
 
 import bitwright
 from bitwright.compiler.checkpoints.open_checkpoint import open_checkpoint
+from bitwright.compiler.interface.model_mapping import MapOptions
+from bitwright.compiler.ir.program import Options
 from bitwright.models.inference.golden import mpgemm
 from tests.compiler.tiny import DOWN, QUERY
 from tests.compiler.whole import TEXT
@@ -54,6 +56,7 @@ def test_map_and_load_give_the_same_image(checkpoint, tmp_path):
         made = bitwright.map_model(source, tmp_path / "mapped", "tiny", tokens=5, group_size=16)
     loaded = bitwright.load_image(tmp_path / "mapped")
     assert loaded == made and list(loaded.layers)[0] == QUERY
+    assert repr(made.layers[QUERY]) == f"LinearOp({QUERY}: 5x24x24 int4)"
     assert repr(made) == "Image(model.safetensors (bert) on tiny: 12 layers, 5 tokens)"
 
 
@@ -133,12 +136,26 @@ def test_a_report_holds_what_its_file_holds(mapped):
     assert found == bitwright.load_report(mapped / "report.json")
     for layer, row in zip(found.layers, said["layers"], strict=True):
         for name, value in dataclasses.asdict(layer).items():
-            assert value == (tuple(row[name]) if name == "notes" else row[name]), name
+            said_here = row.get("programs") if name == "programs" else row[name]
+            assert value == (tuple(said_here) if name == "notes" else said_here), name
     assert found.totals.cycles == said["totals"]["cycles"]
     assert found.totals.attention.launches == said["totals"]["attention"]["launches"]
     assert len(found.totals.host) == len(said["totals"]["host"])
     assert found.resources[0].luts == said["chips"]["ecp5"]["luts"]
     assert repr(found) == f"Report(12 layers on tiny, 5 tokens, {found.totals.cycles:,} cycles)"
+
+
+def test_a_report_has_the_one_token_programs(decoding):
+    found = bitwright.load_report(decoding)
+    said = json.loads((decoding / "report.json").read_text())
+    assert found.totals.programs == said["totals"]["programs"]
+    assert [layer.programs for layer in found.layers] == [
+        row["programs"] for row in said["layers"]]
+
+
+def test_the_options_are_those_of_the_command():
+    fields = {field.name for field in dataclasses.fields(Options)}
+    assert MapOptions.__annotations__.keys() == fields
 
 
 @pytest.mark.parametrize("text", ["{}", "[]", "nothing", '{"totals": 3}'])
