@@ -13,7 +13,7 @@ __all__ = ["Container", "Contents"]
 
 @dataclass(frozen=True, kw_only=True)
 class Contents:
-    """What an opened file holds.
+    """The contents of an opened file.
 
     Parameters
     ----------

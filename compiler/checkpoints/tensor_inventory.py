@@ -1,4 +1,4 @@
-"""What the tensors of a checkpoint are: the layers that the array runs, and the rest.
+"""Sorts the tensors of a checkpoint: the layers that the array runs, and the rest.
 
 The family is named by ``config.json`` (``architectures``, ``model_type``), and
 :mod:`bitwright.models.architectures.families` knows its parts. For each, every tensor is listed
@@ -25,7 +25,7 @@ _TASKS = r"(cls|score|classifier|qa_outputs)\..+"  # heads that are not run
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """What every tensor of a model is: ``linears`` in order of execution, and ``host``.
+    """The meaning of every tensor of a model: ``linears`` in order of execution, and ``host``.
 
     ``buffers`` matches tensors that hold no weights, ``heads`` those of a head that is not run, or
     a second copy of a tied one; neither is read.

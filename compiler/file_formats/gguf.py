@@ -46,7 +46,7 @@ class _Reader:
         self.data, self.path, self.at = data, path, 4
 
     def skip(self, size: int) -> int:
-        """Where the next ``size`` bytes begin."""
+        """Pass over the next ``size`` bytes and return where they begin."""
         if size > len(self.data) - self.at:
             raise CheckpointError(f"{self.path}: the header runs past the end of the file: it is "
                                   "cut short or damaged")

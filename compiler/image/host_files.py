@@ -1,5 +1,5 @@
-"""What an image holds for the host: the tensors that no matrix product has, the model's
-configuration, and its tokenizer."""
+"""Writes what an image holds for the host: tensors outside matrix products, configuration,
+tokenizer."""
 
 import json
 from collections.abc import Mapping

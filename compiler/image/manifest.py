@@ -82,7 +82,7 @@ def typed(entry: Mapping[str, Any], key: str, kind: type, where: str) -> Any:
 
 
 def difference(expected: Any, found: Any, where: str) -> str | None:
-    """Where two JSON values first differ, in words."""
+    """Return where two JSON values first differ, in words."""
     if isinstance(expected, dict) and isinstance(found, dict):
         for key in [*expected, *(key for key in found if key not in expected)]:
             if key not in expected:

@@ -88,7 +88,7 @@ def _unpacked(plan: Plan, weights: bytes) -> NDArray[np.uint8]:
 
 
 def _places(plan: Plan) -> NDArray[np.intp]:
-    """Where in the padded K each of the ``k`` input features is."""
+    """Return where in the padded K each of the ``k`` input features is."""
     feature = np.arange(plan.spec.k)
     group, inside = feature // plan.spec.group_size, feature % plan.spec.group_size
     return group * plan.group_tiles * plan.machine.k_tile + inside

@@ -33,7 +33,7 @@ GEMM = re.compile(r"([1-9]\d{0,8})x([1-9]\d{0,8})x([1-9]\d{0,8})")
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Estimate:
-    """What a workload costs on a machine.
+    """The cost of a workload on a machine.
 
     Members
     -------
@@ -70,7 +70,7 @@ class Estimate:
 
 
 def workload_name(work: Workload) -> str:
-    """What tables and plots call a workload."""
+    """Return the name of a workload in tables and plots."""
     if isinstance(work, tuple):
         return "x".join(map(str, work))
     return str(work.get("model_type", "model")) if isinstance(work, Mapping) else str(work)

@@ -24,7 +24,7 @@ class ReportError(Error, ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """What a machine takes of chips of one ``family``.
+    """The resources that a machine takes of chips of one ``family``.
 
     LUTs are LUT4s (logic cells on iCE40). ``error`` is the relative error of the LUTs, the worst
     of such machines; ``measured`` says that this very machine was synthesized. ``chips`` are the
@@ -42,8 +42,8 @@ class Resources:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class LayerReport:
-    """What one layer costs, as docs/reference/report.md explains it. Sizes are bytes, times
-    clock cycles."""
+    """The cost of one layer, as docs/reference/report.md explains it. Sizes are bytes, times clock
+    cycles."""
     name: str
     m: int
     k: int
@@ -91,7 +91,7 @@ class HostWork:
 
 @dataclass(frozen=True, kw_only=True)
 class AttentionCost:
-    """What attention's products cost on the array."""
+    """The cost of attention's products on the array."""
     keys_and_values: str
     launches: int
     macs: int
@@ -133,7 +133,7 @@ class Totals:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Report:
-    """What a mapped model costs on its machine."""
+    """The cost of a mapped model on its machine."""
     machine: str
     pe: str
     tokens: int

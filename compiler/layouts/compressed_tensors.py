@@ -113,8 +113,8 @@ class CompressedTensors(Layout):
         return scale * -zero.astype(np.float64) if zero.any() else None
 
     def _unpacker(self, layer: Layer, k: int) -> Unpack:
-        """How words hold values: a dense stream, or as many whole ones as fit, which is what older
-        files have. Widths tell, unless they are equal."""
+        """Return how words hold values: a dense stream, or as many whole values as fit, the form of
+        older files. Their widths tell the two apart, unless they are equal."""
         values = 32 // self.bits
         dense, whole = -(-k * self.bits // 32), -(-k // values)
         width = (layer.tensors.shape(layer.name("weight_packed")) if layer.has("weight_packed")

@@ -1,5 +1,5 @@
-"""What readers share: parts of a layer taken by name with dtype and shape checked, packed bits,
-and columns in groups."""
+"""Holds what readers share: parts of a layer by name with dtype and shape checked, packed bits,
+columns in groups."""
 
 from collections.abc import Collection, Sequence
 from pathlib import Path

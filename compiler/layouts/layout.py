@@ -31,7 +31,7 @@ class Layout:
         return Layer(tensors, module, self.name, self.suffixes)
 
     def holds(self, tensors: Tensors, module: str) -> bool:
-        """Whether the layer ``module`` is stored in this layout."""
+        """Say whether the layer ``module`` is stored in this layout."""
         layer = self.layer(tensors, module)
         return any(layer.has(mark) for mark in self.marks)
 

@@ -118,7 +118,7 @@ class NativeMatrix:
 
 @dataclass(frozen=True, kw_only=True)
 class Held:
-    """What :func:`hold` gives: the matrix, and the greatest relative errors of its scales and
+    """The result of :func:`hold`: the matrix, and the greatest relative errors of its scales and
     offsets, 0 where they are exact."""
     matrix: QuantizedMatrix
     scale_error: float

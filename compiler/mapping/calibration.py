@@ -1,4 +1,4 @@
-"""What a model's activations are like: the float model read over a few lines of text."""
+"""Measures a model's activations: the float model reads a few lines of text."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

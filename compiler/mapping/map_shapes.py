@@ -1,4 +1,4 @@
-"""What a model costs on a machine by its configuration alone: no weights, no image."""
+"""Estimates a model's cost on a machine from its configuration: no weights, no image."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -32,7 +32,7 @@ def count_tokens(model: Transformer, tokens: int | None, context: int) -> int:
 
 
 def assumptions(model: Transformer, tokens: int) -> list[str]:
-    """What the report takes for granted, in sentences."""
+    """Return the report's assumptions, in sentences."""
     if model.experts == 1:
         return []
     counts = model.expert_tokens(tokens)

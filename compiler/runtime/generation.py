@@ -39,12 +39,13 @@ class Generated:
     programs: dict[str, int] | None = None
 
     def tokens_per_second(self, mhz: float) -> float | None:
-        """Of passes of one token on an array at ``mhz``, the host's time left out."""
+        """Return the tokens per second of one-token passes on an array at ``mhz``. The host's time
+        is left out."""
         later = self.cycles[1:] if len(self.cycles) > 1 else self.cycles
         return len(later) * mhz * 1e6 / sum(later) if later else None
 
     def prompt_tokens_per_second(self, mhz: float) -> float | None:
-        """Of the prompt's, likewise."""
+        """Return the prompt's tokens per second, likewise."""
         return self.prompt_tokens * mhz * 1e6 / self.cycles[0] if self.cycles else None
 
     def to_dict(self, launches: Launches, mhz: float) -> dict[str, Any]:

@@ -20,7 +20,7 @@ PACKED_BYTES = 256 << 20    # of weights packed anew kept
 
 
 def _order(plan: Plan) -> tuple[object, ...]:
-    """What the order of packed weights depends on, the matrix apart."""
+    """Return what the order of packed weights depends on, besides the matrix."""
     return plan.tiles, plan.subs, plan.k_tiles
 
 

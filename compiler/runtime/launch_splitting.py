@@ -1,5 +1,6 @@
-"""How layers of an image with one-token programs take any number of tokens: in launches of the size
-that they were mapped for, and the rest by what takes fewer cycles, all on the stored weights."""
+"""Splits any number of tokens into launches of a layer with a one-token program. Launches have the
+size that the layer was mapped for; the rest takes whichever way has fewer cycles. All use the
+stored weights."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -25,8 +26,9 @@ class Pieces:
         self._known: dict[tuple[Plan, Plan | None, int], tuple[Launch, ...]] = {}
 
     def launches(self, op: LinearOp, tokens: int) -> tuple[Launch, ...]:
-        """Those of a placed layer for ``tokens``, no more and no less: as many of its first program
-        as there are whole ones; the rest at once, by a plan for so many, or token by token."""
+        """Return the launches of a placed layer for ``tokens``, no more and no less. As many as
+        possible use its first program. The rest runs at once, by a plan for so many, or token by
+        token."""
         key = op.planned, op.one, tokens
         if key not in self._known:
             self._known[key] = min(self._ways(op, tokens), key=lambda way: sum(

@@ -107,7 +107,7 @@ class Totals:
                     mine[engine][name] += count
 
     def to_dict(self, backend: str) -> dict[str, Any]:
-        """What ``backend`` knows."""
+        """Return what ``backend`` knows, as JSON values."""
         found: dict[str, Any] = {"products": self.products, "macs": self.macs,
                                  "accumulators": self.accumulators}
         reports = backend_of(backend).reports
@@ -165,7 +165,7 @@ class Launches:
 
     @property
     def totals(self) -> Totals:
-        """Of all operators."""
+        """Return the sums over all operators."""
         total = Totals()
         for part in self.by_operator.values():
             total.add(part)
@@ -206,13 +206,13 @@ class Launches:
             self._collect()
 
     def model(self, launch: Launch) -> CycleResult:
-        """What the cycle model says of a launch of a layer."""
+        """Return the cycle model's result for a launch of a layer."""
         if launch not in self._models:
             self._models[launch] = launch_cycles(launch, self.memory)
         return self._models[launch]
 
     def _plan(self, product: Product) -> Plan:
-        """Of a product in one launch, with others or alone."""
+        """Return the plan of a product in one launch, with others or alone."""
         spec = product.spec
         if product.launches:
             return chain_plan(product.launches[0].plan)
@@ -256,7 +256,7 @@ class Launches:
                 self._run, products, where, models)))
 
     def _layout(self, products: tuple[Product, ...]) -> tuple[ChainLayout | Series, Models]:
-        """Of products in one launch, or of one product in launches of its own."""
+        """Return the layout of products in one launch, or of one product in launches of its own."""
         key = tuple(product.form for product in products)
         if key not in self._layouts:
             while len(self._layouts) >= LAYOUTS_KEPT:

@@ -56,8 +56,8 @@ def backend_of(name: str) -> Backend:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What ``run`` reports; None where a backend does not know. ``engines`` are counters by
-    engine, then by source (the backend's name if it measures them, ``model``)."""
+    """The result of ``run``; None where a backend does not know. ``engines`` are counters by
+    engine, then by source (``rtl``, ``model``)."""
     layer: str
     backend: str
     cycles: int | None = None

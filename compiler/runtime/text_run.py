@@ -51,7 +51,7 @@ class TextRun:
 
 
 def cosine(a: NDArray[np.floating[Any]], b: NDArray[np.floating[Any]]) -> float:
-    """Of the angle between two vectors."""
+    """Return the cosine of the angle between two vectors."""
     a, b = a.astype(np.float64), b.astype(np.float64)
     return float(a @ b / np.sqrt((a @ a) * (b @ b)))
 

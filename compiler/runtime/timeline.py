@@ -31,7 +31,7 @@ LEAST_OF_ONE = 200
 
 
 class Event(NamedTuple):
-    """What a track does in the cycles from ``start`` to before ``end``."""
+    """The work of a track in the cycles from ``start`` to before ``end``."""
     track: str
     name: str
     start: int

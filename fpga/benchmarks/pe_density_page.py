@@ -41,7 +41,7 @@ def cells(row: Mapping[str, Any]) -> list[str]:
 
 
 def verdicts(found: Mapping[str, Any]) -> list[str]:
-    """What was to be reached, and was or was not."""
+    """Return each target, and whether it was met."""
     return [
         *(f"{row['element']} {row['type']}: {figure(row['measured'])}"
           + (f" (K = {row['k_tile']}, {row['fmax_mhz']} MHz)" if row["k_tile"] else "")

@@ -77,7 +77,7 @@ def _dsps(board: Board, seed: int) -> dict[str, Any]:
 
 def _row(board: Board, machine: Machine, label: str, shape: tuple[int, int, int], group: int,
          fmax: float | None, dsp_rate: float) -> dict[str, Any] | None:
-    """Of one weight type; None for one that the machine does not run."""
+    """Return the row of one weight type; None for one that the machine does not run."""
     wide, memory = widest(machine), board.memory.timing
     try:
         spec, wide_spec = (shape_spec(each, *shape, datatype(TYPES[label]), group, False)

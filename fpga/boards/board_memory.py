@@ -12,7 +12,7 @@ __all__ = ["BoardMemory", "OnChipRam", "Sdram"]
 
 
 class BoardMemory(ABC):
-    """Where a board keeps a machine's programs, weights and activations.
+    """The memory of a board for a machine's programs, weights and activations.
 
     ``kind`` names the memory in figures. ``timing`` is what the cycle model assumes of it.
     ``gemm`` is the size of a benchmark (tokens, inputs, channels) that fits it. ``phase`` is how
@@ -28,12 +28,12 @@ class BoardMemory(ABC):
     @property
     @abstractmethod
     def label(self) -> str:
-        """What ``fpga boards`` shows."""
+        """Return the text that ``fpga boards`` shows."""
 
     @property
     def on_chip(self) -> bool:
-        """Whether the memory is the chip's own RAM: addresses then wrap at its end, and no register
-        slices stand before it."""
+        """Say whether the memory is the chip's own RAM. Addresses then wrap at its end, and no
+        register slices stand before it."""
         return self.phase is None
 
     @abstractmethod

@@ -57,7 +57,8 @@ def list_boards(as_json: Json = False) -> None:
 
 
 def _takes(target: Board, machine: Machine) -> dict[str, Any] | None:
-    """What ``machine`` and a memory on the chip take; None where nothing is known."""
+    """Return the resources that ``machine`` and a memory on the chip take; None where nothing is
+    known."""
     said = estimate(target.family, machine)
     if said is None:
         return None

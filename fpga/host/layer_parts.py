@@ -87,7 +87,7 @@ def channels_of(qm: QuantizedMatrix, part: slice) -> QuantizedMatrix:
 
 
 def _fits(machine: Machine, spec: GemmSpec, room: int) -> bool:
-    """Whether a part of this shape can run in ``room`` bytes."""
+    """Say whether a part of this shape can run in ``room`` bytes."""
     try:
         if min(regions_of(plan)[1] for plan in candidates(machine, spec)) > room:
             return False    # whichever plan it will be

@@ -40,7 +40,7 @@ class HostError(Error, RuntimeError):
 
 
 class Watch:
-    """What a run tells while it lasts; this one keeps silent."""
+    """Receives the progress of a run; this one is silent."""
 
     def begin(self, what: str, total: int) -> None:
         """A transfer of ``total`` bytes begins."""
@@ -86,7 +86,7 @@ class BoardResult:
 
     @property
     def microseconds(self) -> float:
-        """Of the runs on the board."""
+        """Return the time of the runs on the board."""
         return self.counters["total"] / self.clock_khz * 1000
 
     def to_dict(self) -> dict[str, Any]:
@@ -123,9 +123,9 @@ def check_identity(info: Info, machine: Machine, port: str, *, of_image: bool) -
 
 def parts_for(image: Image, op: LinearOp, machine: Machine, memory_bytes: int,
               a: NDArray[np.integer]) -> list[Part]:
-    """What runs one after the other on a board with ``machine``: the layer where the image has it
-    if it is mapped for this machine and lies within the memory; otherwise packed again, in as few
-    parts as fit. ``a`` is [m, features]."""
+    """Return the parts of a layer that run one after the other on a board with ``machine``. It is
+    the layer as the image has it, if it is mapped for this machine and lies within the memory.
+    Otherwise it is packed again, in as few parts as fit. ``a`` is [m, features]."""
     qm = matrix(image, op)
     if machine.identity() == image.machine.identity():
         whole = placed(image, op, by_column(qm, a))

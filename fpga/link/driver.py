@@ -32,7 +32,7 @@ class LinkError(Error, RuntimeError):
 
 
 class Port(Protocol):
-    """What is used of ``serial.Serial``."""
+    """The methods of ``serial.Serial`` that the driver uses."""
     timeout: float | None
 
     def read(self, size: int = 1) -> bytes: ...
@@ -243,7 +243,7 @@ def _nobody(done: int, total: int) -> None:
 
 
 def _place(pending: Sequence[_Pending], reply: Reply) -> int | None:
-    """Where the request of ``reply`` is."""
+    """Return where the request of ``reply`` is."""
     for place, item in enumerate(pending):
         request = item.request
         if (request.sequence, request.command) == (reply.sequence, reply.command):

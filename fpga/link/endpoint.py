@@ -21,7 +21,7 @@ WORDS = MAX_PAYLOAD // 2
 
 @dataclass(frozen=True, kw_only=True)
 class LinkConfig:
-    """What an endpoint is built for.
+    """The settings that an endpoint is built for.
 
     Parameters
     ----------

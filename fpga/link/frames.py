@@ -31,13 +31,13 @@ class Command(IntEnum):
 
 
 class Status(IntEnum):
-    """How a request ended. MEMORY is SLVERR; ADDRESS is DECERR, or outside of the memory."""
+    """The result of a request. MEMORY is SLVERR; ADDRESS is DECERR, or outside of the memory."""
     OK, BAD_REQUEST, MEMORY, ADDRESS = range(4)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Info:
-    """What a board says of itself."""
+    """The facts that a board reports of itself."""
     version: int = VERSION
     max_payload: int = MAX_PAYLOAD
     clock_khz: int

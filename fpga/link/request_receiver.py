@@ -18,7 +18,7 @@ def crc_step(crc, byte):
 
 
 class Part:
-    """Of a frame; END is after its last byte."""
+    """The parts of a frame; END is after its last byte."""
     HEADER, PAYLOAD, CRC, END = range(4)
 
 

@@ -1,4 +1,4 @@
-"""What every board holds: the core, its memory and the link, in one clock domain."""
+"""Joins what every board holds: the core, its memory and the link, in one clock domain."""
 
 from amaranth import *
 from amaranth.lib import wiring

@@ -1,4 +1,4 @@
-"""What is on the chip of a board: clocks, reset, pins, and the system between them."""
+"""Builds the chip of a board: clocks, reset, pins, and the system between them."""
 
 from amaranth import *
 from amaranth.lib import io

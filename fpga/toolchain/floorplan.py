@@ -1,4 +1,4 @@
-"""Where the multipliers and block RAMs of a large array go.
+"""Places the multipliers and block RAMs of a large array.
 
 nextpnr's placers know no array: with nothing but pins to hold on to, they lay the elements of a
 large one over each other, with their multipliers half a chip away. Here every element gets a
@@ -55,8 +55,8 @@ def floorplan(netlist: bytes, family: ChipFamily, chip: str) -> bytes:
 
 
 def _squares(elements: Mapping[str, tuple[int, int]], names: list[str]) -> Iterator[Places]:
-    """Where cells should be, in squares from the lower left corner: first what is in elements, then
-    what rows and columns share, then the program, at the right."""
+    """Return where cells should be, in squares from the lower left corner. First come the cells of
+    elements, then what rows and columns share, then the program, at the right."""
     yield {name: (column + 0.5, row + 0.5) for name, (column, row) in elements.items()}
     columns, rows = (1 + max(place[i] for place in elements.values()) for i in range(2))
     shared: Places = {name: (columns / 2, int(found[1]) + 0.5) for name in names

@@ -123,7 +123,7 @@ def _declared_once(text: str) -> str:
 
 
 def _places(routed: bytes) -> dict[str, str]:
-    """Where each port's bit is, ``io_X_Y_Z`` by ``name[bit]`` or ``name``."""
+    """Return where each port's bit is, ``io_X_Y_Z`` by ``name[bit]`` or ``name``."""
     found = {}
     (chip,) = json.loads(routed)["modules"].values()
     for name, cell in chip["cells"].items():
@@ -158,7 +158,7 @@ def wrapper(machine: Machine, places: dict[str, str], chip: str) -> str:
 
 
 def bitstream_cells(text: str) -> dict[str, int]:
-    """What a module read back holds."""
+    """Return the cells of a module that was read back."""
     return {"LUT4": len(re.findall(r"/\* LUT ", text)),
             "carries": len(re.findall(r"/\* CARRY ", text)),
             "FF": len(re.findall(r"^/\* FF .*always", text, re.MULTILINE)),

@@ -1,4 +1,4 @@
-"""What stands around a unit that is measured by itself."""
+"""Builds what stands around a unit that is measured out of context."""
 
 from amaranth import *
 from amaranth.back import verilog

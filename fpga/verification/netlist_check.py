@@ -41,7 +41,8 @@ TRIES = 20            # programs in a row that may not fit the machine
 
 @dataclass(frozen=True, kw_only=True)
 class NetlistResult:
-    """What ran on a netlist. ``failures`` has an entry per program that differs or does not end."""
+    """The result of programs on a netlist. ``failures`` has an entry per program that differs or
+    does not end."""
     machine: Machine
     family: str
     cells: dict[str, int]
@@ -91,7 +92,7 @@ def synthesize(machine: Machine, family: str, say: Say = silent) -> str:
 
 
 def cell_counts(netlist: str) -> dict[str, int]:
-    """How many instances of each cell."""
+    """Return the number of instances of each cell."""
     found = re.findall(r"^  ([A-Z]\w*) (?:#\(|\S+ +\()", netlist, re.MULTILINE)
     return dict(sorted(Counter(found).items()))
 

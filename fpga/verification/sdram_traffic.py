@@ -30,7 +30,7 @@ BURST = 256
 def simulate(kind: str, *, clock_mhz: float, seed: int = 1, cycles: int = 200_000,
              burst: int = BURST, timing: SdramTiming = COMMON, registers: int = 1,
              rules: Mapping[str, int] | None = None, say: Say = silent) -> dict[str, Any]:
-    """What the harness reports of ``cycles`` of traffic of one ``kind``: ``random``; ``read``,
+    """Return the harness's report on ``cycles`` of traffic of one ``kind``: ``random``; ``read``,
     ``write`` and ``mixed`` of sequential bursts of ``burst`` beats; ``latency``.
 
     ``timing`` is the controller's; the chip's own rules do not change with it, but ``rules``

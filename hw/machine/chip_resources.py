@@ -1,4 +1,5 @@
-"""What a machine takes of a chip, before anything is built: a model fitted to real syntheses.
+"""Estimates the LUTs, flip-flops, block RAMs and multipliers of a machine. The model is fitted to
+real syntheses.
 
 LUTs and flip-flops are sums of a machine's features (elements, activations held, lanes filled, ...)
 with coefficients that are least squares over the syntheses in ``resources.json``, relative to each
@@ -34,7 +35,7 @@ PROGRAM_BITS = 224      # of an instruction's 256; no field lies beyond
 
 @dataclass(frozen=True, kw_only=True)
 class Chip:
-    """What a chip has: LUT4s, which its makers call ``cells``, block RAMs, multipliers."""
+    """The size of a chip: LUT4s, which its makers call ``cells``, block RAMs, multipliers."""
     name: str
     family: str
     luts: int
@@ -54,7 +55,8 @@ CHIPS: Registry[Chip] = Registry("chip", (
 
 @dataclass(frozen=True, kw_only=True)
 class Use:
-    """What a machine takes: LUT4s (logic cells on iCE40), flip-flops, block RAMs, multipliers."""
+    """The resources of a machine: LUT4s (logic cells on iCE40), flip-flops, block RAMs,
+    multipliers."""
     luts: int
     ff: int
     rams: int
@@ -83,7 +85,8 @@ def kind(machine: Machine) -> str:
 
 
 def features(machine: Machine, kinds: Sequence[str], family: str) -> list[float]:
-    """What LUTs and flip-flops are linear in, for a model of elements of these ``kinds``."""
+    """Return the features that LUTs and flip-flops are linear in, for a model of elements of these
+    ``kinds``."""
     elements = machine.rows * machine.cols
     lanes = machine.cols * machine.k_tile * machine.decodes
     own = kind(machine)
@@ -139,7 +142,7 @@ class Model:
 
     @cached_property
     def coefficients(self) -> dict[str, np.ndarray]:
-        """Of every feature, for LUTs and flip-flops."""
+        """Return the coefficient of every feature, for LUTs and flip-flops."""
         return {name: self._fit(np.ones(len(self.samples), bool), values)
                 for name, values in (("luts", self._luts), ("ff", self._ff))}
 
@@ -150,8 +153,8 @@ class Model:
         return nnls(self._matrix[chosen] / scale[:, None], np.ones(len(scale)))[0]
 
     def errors(self) -> list[float | None]:
-        """Of LUTs, relative, per sample, each by the fit of the others; None for one that is alone
-        of its kind."""
+        """Return the relative error of LUTs per sample, each by the fit of the others. None for a
+        sample that is alone of its kind."""
         found: list[float | None] = []
         for index, machine in enumerate(self.machines):
             if sum(kind(other) == kind(machine) for other in self.machines) < 2:
@@ -182,8 +185,8 @@ def model(family: str) -> Model:
 
 
 def estimate(family: str, machine: Machine) -> Estimate | None:
-    """What ``machine`` takes of chips of ``family``; None for elements of a kind that no synthesis
-    had."""
+    """Estimate the resources of ``machine`` on chips of ``family``. None for elements of a kind
+    that was never synthesized."""
     fitted = model(family)
     if kind(machine) not in fitted.kinds:
         return None
@@ -197,7 +200,7 @@ def estimate(family: str, machine: Machine) -> Estimate | None:
 
 
 def shortage(chip: Chip, use: Use) -> list[str]:
-    """What of the chip is exceeded, in words."""
+    """Return what of the chip is exceeded, in words."""
     return [f"{wanted:,} {what} of {most:,}" for what, wanted, most in (
         (chip.cells, use.luts, chip.luts),
         ("block RAMs", use.rams, chip.rams), ("multipliers", use.dsps, chip.dsps))
@@ -205,7 +208,7 @@ def shortage(chip: Chip, use: Use) -> list[str]:
 
 
 def fits(machine: Machine) -> dict[str, Any] | None:
-    """What ``machine`` takes of the chips it is written for, and on which it fits; None where
+    """Return the resources of ``machine`` on its chips, and the chips on which it fits. None where
     nothing is known of such a machine."""
     families = tuple(SHAPES) if machine.fabric == "generic" else (machine.fabric,)
     found = {}

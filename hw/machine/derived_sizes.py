@@ -47,12 +47,12 @@ class Sizes:
 
     @property
     def tl2(self) -> bool:
-        """Whether tables are of three activations, for ternary weights."""
+        """Say whether tables are of three activations, for ternary weights."""
         return self.lane_acts == 3
 
     @property
     def decodes(self) -> bool:
-        """Whether weights rest as codes of 4 bits, decoded at the head of each column."""
+        """Say whether weights rest as codes of 4 bits, decoded at the head of each column."""
         return self.element.form == CODES
 
     @property

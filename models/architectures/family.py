@@ -13,7 +13,7 @@ __all__ = ["Conventions", "Family", "GgufForm"]
 
 @dataclass(frozen=True, kw_only=True)
 class GgufForm:
-    """How a GGUF file holds a model of the family.
+    """The form of the family's models in a GGUF file.
 
     Parameters
     ----------

@@ -28,7 +28,7 @@ def _embedding(model: Transformer, op: ops.Embedding) -> list[HostTensor]:
 
 
 def host_tensors(model: Transformer, graph: nx.DiGraph) -> tuple[HostTensor, ...]:
-    """Of ``graph``, the operators of ``model``, in order of use."""
+    """Return the tensors of the operators that the host runs, in order of use."""
     found: list[HostTensor] = []
     for _, op in graph.nodes(data="op"):
         match op:

@@ -53,8 +53,9 @@ def _window(config: Mapping[str, Any]) -> int:
 
 
 def numerics(model: Transformer, config: Mapping[str, Any]) -> Numerics:
-    """Of ``model``, which ``config`` describes. Raises :class:`ConfigError` for a value that is out
-    of range, and for a variant that is not implemented."""
+    """Return the numbers and functions of ``model``, which ``config`` describes. Raises
+    :class:`ConfigError` for a value that is out of range, and for a variant that is not
+    implemented."""
     family = model.conventions
     for key, expected in (family.fixed or {}).items():
         if config.get(key, expected) != expected:

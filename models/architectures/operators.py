@@ -132,7 +132,8 @@ class Router(Operator):
 
 @dataclass(frozen=True, kw_only=True)
 class ExpertInput(Operator):
-    """Those rows of the first input to which the router (second) gives the expert a weight."""
+    """Takes those rows of the first input to which the router (second) gives the expert a weight.
+    """
     expert: int
 
 

@@ -27,8 +27,9 @@ _FREE = ("prefix", "residual")  # fields that any family may have or leave out
 
 
 def read_name_map(path: Path) -> dict[str, Any]:
-    """What the file at ``path`` adds to a configuration. ``ValueError``, of one line that names
-    the file, if it holds anything but ``family`` and ``names``; fields are not looked at."""
+    """Read the fields that the file at ``path`` adds to a configuration. ``ValueError``, of one
+    line that names the file, if it holds anything but ``family`` and ``names``. The fields are not
+    checked here."""
     try:
         with path.open("rb") as file:
             raw = file.read(MOST_BYTES + 1)

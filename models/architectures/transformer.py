@@ -198,7 +198,7 @@ class Transformer:
 
     @property
     def parameters(self) -> int:
-        """Of the whole model, a tied head once."""
+        """Return the number of parameters of the whole model, a tied head once."""
         matrices = sum(linear.n * (linear.k + linear.bias) for linear in self.linears())
         if self.tied:
             matrices -= self.outputs * self.hidden

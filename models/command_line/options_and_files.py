@@ -1,4 +1,4 @@
-"""What every command line of the project shares."""
+"""Holds what every command line of the project shares."""
 
 import errno
 import os

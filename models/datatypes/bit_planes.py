@@ -47,7 +47,8 @@ def plane_form(values: Iterable[int]) -> tuple[tuple[int, ...], int]:
 
 
 class PlaneForm:
-    """What follows from plane coefficients and the constant alone.
+    """The form of weights as bit-planes: everything that follows from plane coefficients and
+    constant.
 
     Members
     -------
@@ -97,7 +98,7 @@ class PlaneForm:
         return (scaled[..., None] >> np.arange(self.planes) & 1).astype(np.uint8)
 
     def _fits(self, value: int) -> bool:
-        """Whether the planes form ``value``."""
+        """Say whether the planes form ``value``."""
         bits = self._bits(value)
         return sum(c * int(b) for c, b in zip(self.coefs, bits, strict=True)) + self.constant \
             == value

@@ -16,7 +16,7 @@ from bitwright.models.datatypes.bit_planes import PlaneForm, naf, plane_form
 
 
 def out_of_range(array: NDArray[np.integer], count: int) -> NDArray[np.bool_]:
-    """Where an array of integers is not 0 to ``count - 1``."""
+    """Return where an array of integers is not 0 to ``count - 1``."""
     return (array < 0) | (array > count - 1)
 
 
@@ -88,18 +88,18 @@ class Datatype(PlaneForm):
 
     @property
     def symmetric(self) -> bool:
-        """Whether ``-v`` is a value for every value ``v``."""
+        """Say whether ``-v`` is a value for every value ``v``."""
         return all(-v in self._code_of for v in self._code_of)
 
     @cached_property
     def is_integer(self) -> bool:
-        """Whether the values are consecutive integers, codes their two's complement."""
+        """Say whether the values are consecutive integers, with two's complement codes."""
         return (self.wmax - self.wmin == len(self.codes) - 1 and not self.plane_scaled
                 and all((self.values[c] - c) % (1 << self.bits) == 0 for c in self.codes))
 
     @property
     def has_offset_form(self) -> bool:
-        """Whether asymmetric quantization may use it: two to eight bits, every code in use."""
+        """Say whether asymmetric quantization may use it: two to eight bits, every code in use."""
         return self.is_integer and self.bits > 1 and not self.unused
 
     @property

@@ -76,12 +76,12 @@ class Mixture(PlaneForm):
 
     @property
     def symmetric(self) -> bool:
-        """Whether every candidate is."""
+        """Say whether every candidate is symmetric."""
         return all(d.symmetric for d in self.datatypes)
 
     @property
     def has_zero(self) -> bool:
-        """Whether every candidate has a code for zero."""
+        """Say whether every candidate has a code for zero."""
         return all(d.has_zero for d in self.datatypes)
 
     @cached_property

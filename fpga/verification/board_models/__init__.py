@@ -1,1 +1,1 @@
-"""What stands around a chip on its board, for Verilator: C++ headers and harnesses."""
+"""Models what stands around a chip on its board, for Verilator: C++ headers and harnesses."""

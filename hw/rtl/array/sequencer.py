@@ -201,7 +201,7 @@ class Sequencer(wiring.Component):
         return m
 
     def _describe(self, m, job, described, per_channel, digit, last_tile):
-        """What the pass of ``digit`` is like."""
+        """Describe the pass of ``digit``."""
         config = self._config
         slots = [job[f"slots{d}"] for d in range(DIGITS)]
         work, taken = Signal(3), Signal(range(max(config.drain_slots, config.scale_steps, 4) + 1))

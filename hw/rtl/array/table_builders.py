@@ -12,7 +12,8 @@ FILL_LATENCY = 4   # cycles from an entry's address to its write
 
 
 def fill_layout(config):
-    """What is written into the lanes of one step: table entries, or activations."""
+    """Return the layout of what is written into the lanes in one step: table entries, or
+    activations."""
     if config.decodes:
         return data.ArrayLayout(signed(config.act_bits), 4 * config.builders)
     return data.ArrayLayout(signed(config.table_bits), config.builders)

@@ -29,7 +29,7 @@ def pair_layout(config):
 
 
 def shared_layout(config):
-    """What all elements of a row need of a bank's tables, by kind of table.
+    """Return the layout of what all elements of a row need of a bank's tables, by kind of table.
 
     ``parity`` (``lutram``): per table, bit 1 of entry 0, then bit 0 of a0, a1 and a2.
     ``pairs`` (``mux``): per table, :func:`pair_layout`.

@@ -14,7 +14,7 @@ __all__ = ["MacPE", "slot_constant"]
 
 
 def slot_constant(values):
-    """What S is above ``Σ value · activation``: nothing, whatever the ``values``."""
+    """Return how far S is above ``Σ value · activation``: 0, whatever the ``values``."""
     return 0
 
 
