@@ -54,6 +54,6 @@ def test_refusals_are_rows_and_do_not_fail_the_command(capfd, monkeypatch):
 def test_wrong_usage_and_unknown_names(capfd, monkeypatch):
     assert run(capfd, monkeypatch, *SHAPES)[0] == 2     # no machine
     code, out, err = run(capfd, monkeypatch, *SHAPES, "--machine", "large")
-    assert (code, out) == (1, "") and err.startswith("error: ") and "large" in err
+    assert (code, out) == (2, "") and err.startswith("error: ") and "large" in err
     code, out, err = run(capfd, monkeypatch, *SHAPES, *MACHINES, "--weights", "int44")
-    assert (code, out) == (1, "") and "int44" in err.splitlines()[-1]
+    assert (code, out) == (2, "") and "int44" in err.splitlines()[-1]
