@@ -86,8 +86,9 @@ def machines() -> str:
 def boards() -> str:
     """Return the page of boards."""
     return ("# Table of boards\n\n[Boards](../../explanation/boards.md) has what was built for "
-            "them.\n\n" + table(["board", "machine"], (
-                [f"`{name}`", f"`{board.machine}`"] for name, board in BOARDS.items())))
+            "them.\n\n" + table(["board", "chip", "memory", "core clock, MHz", "machine"], (
+                [f"`{name}`", board.chip, board.memory.label, f"{board.clock_mhz:g}",
+                 f"`{board.preset().name}`"] for name, board in BOARDS.items())))
 
 
 def commands() -> str:
