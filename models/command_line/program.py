@@ -11,9 +11,20 @@ from bitwright.models.command_line.option_groups import spread
 from bitwright.models.errors import Error, UnknownNameError
 from bitwright.models.plugins import load_installed, load_plugin
 
-__all__ = ["as_typer", "plugin_files", "run_program"]
+__all__ = ["CONTEXT", "EXIT_STATUS", "as_program", "as_typer", "plugin_files", "run_program"]
 
-CONTEXT = {"help_option_names": ["-h", "--help"]}
+CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+EXIT_STATUS = """\
+Every command ends with one of these:
+
+- 0: success.
+- 1: a machine that cannot be built, a file that cannot be read, a check that fails, and every other
+  error.
+- 2: wrong usage: an unknown command, option or name, a missing argument, a value of the wrong form,
+  options that exclude each other.
+- 130: interrupted."""
 
 
 class LazyCommand(TyperCommand):
@@ -52,7 +63,8 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-def _program(group: Group, completion: bool) -> Any:
+def as_program(group: Group, *, completion: bool = False) -> Any:
+    """The typer command of a whole program: the group, with --plugin and --version."""
     app = typer.Typer(name=group.name, help=group.summary, add_completion=completion,
                       no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
                       context_settings=CONTEXT)
@@ -104,10 +116,7 @@ def _text(error: BaseException) -> str:
 def run_program(group: Group, name: str | None = None, *, completion: bool = False) -> None:
     """Run the process's arguments as one of the group's commands, and end the process.
 
-    Exit status: 0 for success. 2 for wrong usage: an unknown command, option or name, a missing
-    argument, a value of the wrong form, options that exclude each other. 1 for everything else: a
-    machine that cannot be built, a file that cannot be read, a check that fails. 130 when
-    interrupted. An error other than of the command line's form takes one line.
+    See :data:`EXIT_STATUS`. An error other than of the command line's form takes one line.
     """
     try:
         files, arguments = plugin_files(sys.argv[1:])
@@ -118,7 +127,7 @@ def run_program(group: Group, name: str | None = None, *, completion: bool = Fal
         load_installed()
         for file in files:
             load_plugin(file)
-        _program(group, completion)(arguments, prog_name=name or group.name)
+        as_program(group, completion=completion)(arguments, prog_name=name or group.name)
     except (Error, ValueError, OSError, RuntimeError) as error:
         print(f"error: {_text(error)}", file=sys.stderr)
         sys.exit(2 if isinstance(error, UnknownNameError) else 1)

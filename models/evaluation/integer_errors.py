@@ -1,5 +1,4 @@
-"""``bitwright models integer-errors``: greatest errors over the whole input range, beside
-published forms.
+"""Greatest errors of integer functions over the whole input range, beside published forms.
 
 Published forms are evaluated in float64, so that what is shown for them is their formula's error
 alone; ours is the integer function, all roundings of it included.
@@ -7,8 +6,6 @@ alone; ours is the integer function, all roundings of it included.
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.table import Table
 from scipy.special import erf, expit
 
 from bitwright.models.nonlinear.activations import CURVES, times_logistic
@@ -74,16 +71,3 @@ def rows() -> list[tuple[str, str, float]]:
         y = times_logistic(code, np.array(fraction), curve) / 2.0 ** fraction
         found.append((name, "here, output step 2**-12", np.abs(y - exact(name, x)).max()))
     return [(name, form, float(error)) for name, form, error in found]
-
-
-def main() -> None:
-    table = Table(title="Greatest absolute error", title_justify="left")
-    for column in ("function", "form", "error"):
-        table.add_column(column, justify="right" if column == "error" else "left")
-    for name, form, error in rows():
-        table.add_row(name, form, f"{error:.1e}")
-    Console().print(table)
-
-
-if __name__ == "__main__":
-    main()

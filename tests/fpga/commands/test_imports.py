@@ -25,6 +25,7 @@ except SystemExit:
     (["estimate", "--gemm", "128x4096x4096", "--weights", "mxfp4", "--json"],
      {"rich", "amaranth", "scipy", "matplotlib", "safetensors", "tokenizers", "serial"}),
     (["estimate", "--gemm", "128x4096x4096"], {"amaranth", "scipy", "matplotlib"}),
+    (["formats", "--json"], {"rich", "amaranth", "scipy", "matplotlib"}),
     (["hw", "machines"], {"rich", "amaranth", "scipy"}),
 ])
 def test_heavy_modules_are_put_off(arguments, absent):

@@ -8,6 +8,7 @@ from functools import partial
 
 import pytest
 
+from bitwright.fpga.commands.command_reference import command_reference
 from bitwright.fpga.commands.root_command import BITWRIGHT, main
 from bitwright.models.command_line.command_table import Group
 from bitwright.models.command_line.program import plugin_files
@@ -85,3 +86,11 @@ def test_completion(words, expected):
          "from bitwright.fpga.commands.root_command import main; main()"],
         env=environment, capture_output=True, text=True, timeout=60)
     assert done.stdout.split() == [expected], done.stderr
+
+
+def test_the_reference_has_every_command(command):
+    text = command_reference()
+    for path, _ in COMMANDS:
+        name = f"bitwright {' '.join(path)}"
+        assert f"# {name}\n\n```text\nUsage: {name} " in text
+    assert text == command_reference() and max(map(len, text.splitlines())) <= 100

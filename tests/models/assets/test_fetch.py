@@ -242,15 +242,15 @@ def test_the_table_itself():
 
 def test_command_line(tmp_path):
     def run(*arguments):
-        return subprocess.run([sys.executable, "-m", "bitwright.models.assets.fetch", *arguments],
+        return subprocess.run([sys.executable, "-m", "bitwright.models", "fetch", *arguments],
                               text=True,
                               capture_output=True, env=os.environ | {
                                   "BITWRIGHT_CACHE": str(tmp_path),
                                   "BITWRIGHT_WHEELS": str(tmp_path)})
 
     unknown = run("huge")
-    assert (unknown.returncode, unknown.stdout) == (1, "")
+    assert (unknown.returncode, unknown.stdout) == (2, "")
     assert unknown.stderr.startswith("error: no model is named 'huge'")
     assert unknown.stderr.count("\n") == 1
-    assert run().returncode == run("a", "b").returncode == run("--no").returncode == 2
+    assert run("a", "b").returncode == run("--no").returncode == 2
     assert run("--help").returncode == 0

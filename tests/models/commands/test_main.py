@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from bitwright.models.__main__ import describe, describe_scheme
+from bitwright.models.commands.formats import describe, describe_scheme
 from bitwright.models.datatypes.catalog import DATATYPES, MIXTURES
 from bitwright.models.quantization.schemes import SCHEMES
 
@@ -76,4 +76,4 @@ def test_exit_status(arguments, status, message):
 ])
 def test_effects_names_what_there_is(arguments, message):
     done = run("effects", *arguments)
-    assert (done.returncode, done.stdout, done.stderr) == (1, "", message + "\n")
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", message + "\n")
