@@ -13,7 +13,7 @@ from types import ModuleType
 
 from bitwright.models.errors import Error
 
-__all__ = ["GROUP", "PluginError", "load_installed", "load_plugin"]
+__all__ = ["GROUP", "PluginError", "load_installed", "load_plugin", "loaded_plugins"]
 
 GROUP = "bitwright"  # the entry-point group of installed plug-ins
 
@@ -43,6 +43,13 @@ def load_plugin(path: str | Path) -> ModuleType:
         del sys.modules[name]
         raise PluginError(f"--plugin {path}: {type(error).__name__}: {error}") from error
     return module
+
+
+def loaded_plugins() -> list[str]:
+    """Return the paths of the plug-in files that this process has loaded, for processes that it
+    starts."""
+    found = (getattr(module, "__bitwright_plugin__", None) for module in [*sys.modules.values()])
+    return [path for path in found if isinstance(path, str)]
 
 
 def load_installed() -> None:

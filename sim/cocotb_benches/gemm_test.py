@@ -1,16 +1,14 @@
 """Tests random GEMMs under random latency and back-pressure, bit for bit."""
 
-import os
 
 import cocotb
 import numpy as np
 
-from bitwright.hw.machine.description import Machine
-from bitwright.sim.cocotb_benches.runner import MACHINE_VARIABLE
+from bitwright.sim.cocotb_benches.runner import bench_machine
 from bitwright.sim.cocotb_benches.testbench import Bench, Gemm, random_gemm
 from bitwright.sim.verification.random_operands import has_offsets, random_matrix, supported
 
-NAMES = supported(Machine.from_json(os.environ[MACHINE_VARIABLE]))
+NAMES = supported(bench_machine())
 TYPES = (*NAMES, *(f"{name}+offset" for name in NAMES if has_offsets(name)))
 BOUNDS = [name for name in ("int8", "int4", "int1", "ternary") if name in NAMES]
 

@@ -19,12 +19,14 @@ from cocotb_tools.runner import Verilator
 
 from bitwright.hw.machine.description import Machine
 from bitwright.hw.rtl.core.core import core_verilog
+from bitwright.models.plugins.loading import load_installed, load_plugin, loaded_plugins
 from bitwright.sim.verilator.verilator_build import SimulationError, verilator_environment
 
-__all__ = ["BenchResult", "MACHINE_VARIABLE", "run_bench"]
+__all__ = ["BenchResult", "bench_machine", "run_bench"]
 
 TOP = "bitwright"
 MACHINE_VARIABLE = "BITWRIGHT_MACHINE"  # tells a bench its machine, as JSON
+PLUGINS_VARIABLE = "BITWRIGHT_PLUGINS"  # and the plug-in files that are loaded, as a path list
 BUILD_ARGS = ("-O3", "--x-assign", "fast", "--x-initial", "fast", "-Wno-fatal", "-Wno-lint",
               "--no-timing", "-CFLAGS", "-O1")
 FST = Path(__file__).resolve().with_name("fst")  # stands in for compression libraries' headers
@@ -123,6 +125,15 @@ def _outcomes(results: Path) -> tuple[int, tuple[str, ...]]:
     return len(cases), failed
 
 
+def bench_machine() -> Machine:
+    """Return the machine of the bench that this process runs, with the plug-ins of the process
+    that started it."""
+    load_installed()
+    for path in filter(None, os.environ.get(PLUGINS_VARIABLE, "").split(os.pathsep)):
+        load_plugin(path)
+    return Machine.from_json(os.environ[MACHINE_VARIABLE])
+
+
 def run_bench(machine: Machine, module: str, *, seed: int, waves: bool = False,
               tests: Sequence[str] = (), root: Path = Path("build/sim")) -> BenchResult:
     """Run the cocotb tests of ``<module>_test`` on ``machine``, all or those named.
@@ -144,7 +155,8 @@ def run_bench(machine: Machine, module: str, *, seed: int, waves: bool = False,
                 hdl_toplevel_lang="verilog", results_xml=str(results), log_file=log,
                 testcase=list(tests) or None,
                 test_args=["--trace-file", str(trace)] if waves else [],
-                extra_env={MACHINE_VARIABLE: machine.to_json()})
+                extra_env={MACHINE_VARIABLE: machine.to_json(),
+                           PLUGINS_VARIABLE: os.pathsep.join(loaded_plugins())})
         except (RuntimeError, SystemExit):
             pass  # the results, or their absence, tell
     try:

@@ -1,7 +1,6 @@
 """Sets up what every bench needs: the core with memory and host, and random GEMMs."""
 
 import logging
-import os
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ from bitwright.hw.packing.weight_image import (
 from bitwright.models.inference.golden import mpgemm
 from bitwright.models.quantization.quantized_matrix import QuantizedMatrix
 from bitwright.sim.cocotb_benches.bus_watcher import BusWatcher
-from bitwright.sim.cocotb_benches.runner import MACHINE_VARIABLE
+from bitwright.sim.cocotb_benches.runner import bench_machine
 from bitwright.sim.verification.random_operands import (
     has_offsets,
     random_activations,
@@ -102,7 +101,7 @@ class Bench:
 
     def __init__(self, dut, name: str):
         self.dut = dut
-        self.machine = Machine.from_json(os.environ[MACHINE_VARIABLE])
+        self.machine = bench_machine()
         seed = int(cocotb.RANDOM_SEED)
         self.rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
         self.log = logging.getLogger("cocotb.bench")

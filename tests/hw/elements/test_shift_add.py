@@ -70,6 +70,21 @@ def test_the_layer_runs_on_shift_add_though_mapped_for_tables(bitwright, folder)
     assert rtl["sha256"] == golden["sha256"] and rtl["mismatches"] == 0
 
 
+@pytest.mark.slow
+def test_a_cocotb_bench_of_it_passes(tmp_path):
+    code = f"""
+from pathlib import Path
+from bitwright.hw.machine.presets import PRESETS
+from bitwright.models.plugins import load_plugin
+from bitwright.sim.cocotb_benches.runner import run_bench
+load_plugin({str(PLUGIN)!r})
+found = run_bench(PRESETS["tiny"].with_pe("shift-add"), "gemm", seed=1, tests=["every_type/form=0"],
+                  root=Path("build"))
+assert (found.tests, found.failed) == (1, ()), found
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
+
+
 def test_commands_list_it_and_write_its_verilog(bitwright, folder):
     row = json.loads(bitwright("hw", "elements", "--json").stdout)[-1]
     assert (row["name"], row["weights"], row["slice_bits"]) == ("shift-add", "codes", 20)
