@@ -9,7 +9,6 @@ import numpy as np
 
 from bitwright.compiler.checkpoints.container import Contents
 from bitwright.compiler.checkpoints.tensor_inventory import Architecture, architecture, canonical
-from bitwright.compiler.file_formats.mapped_file import CheckpointError
 from bitwright.compiler.file_formats.tensor_file import TensorFile
 from bitwright.compiler.layouts import layout_of
 from bitwright.compiler.layouts.native_matrix import NativeMatrix
@@ -17,6 +16,7 @@ from bitwright.models.architectures.host_tensors import HostTensor
 from bitwright.models.architectures.transformer import LinearShape, Transformer
 from bitwright.models.assets.tokenizer import TOKENIZER_FILE
 from bitwright.models.command_line.printable import show
+from bitwright.models.file_formats.mapped_file import CheckpointError
 from bitwright.models.inference.arithmetic import weight_of
 
 __all__ = ["Checkpoint"]

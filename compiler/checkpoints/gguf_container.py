@@ -11,13 +11,13 @@ import ml_dtypes
 import numpy as np
 
 from bitwright.compiler.checkpoints.container import Container, Contents
-from bitwright.compiler.file_formats.gguf import GgufFile
-from bitwright.compiler.file_formats.mapped_file import CheckpointError
 from bitwright.compiler.layouts.gguf_blocks import GgufBlocks, check_gguf, read_gguf
 from bitwright.compiler.layouts.layer_tensors import FLOATS
 from bitwright.models.architectures.families import FAMILIES, GgufForm
 from bitwright.models.command_line.printable import show
-from bitwright.models.inference.gguf_llama import GgufError, GgufModel
+from bitwright.models.file_formats.gguf import GgufFile
+from bitwright.models.file_formats.mapped_file import CheckpointError
+from bitwright.models.inference.gguf_llama import GgufError, gguf_tokenizer
 
 __all__ = ["GGUF"]
 
@@ -84,9 +84,9 @@ def _rope_scaling(file: GgufTensors, architecture: str) -> dict[str, Any] | None
             "factor": file.metadata.get(f"{architecture}.rope.scaling.factor")}
 
 
-def _tokenizer(path: Path) -> bytes | None:
+def _tokenizer(file: GgufFile) -> bytes | None:
     try:
-        return GgufModel(path).tokenizer().to_json().encode()
+        return gguf_tokenizer(file).to_json().encode()
     except GgufError:  # a file without one, or of a kind that is not read
         return None
 
@@ -99,7 +99,7 @@ def _open(path: Path) -> Contents:
         file.close()
         raise
     return Contents(file=file, config=config, layout=GgufBlocks({}),
-                    tokenizer=lambda: _tokenizer(path))
+                    tokenizer=lambda: _tokenizer(file))
 
 
 GGUF = Container(name="gguf", suffixes=(".gguf",), open=_open)

@@ -9,10 +9,10 @@ from bitwright.compiler.checkpoints.checkpoint import Checkpoint
 from bitwright.compiler.checkpoints.container import Container, Contents
 from bitwright.compiler.checkpoints.registry import CONTAINERS
 from bitwright.compiler.checkpoints.safetensors_container import SAFETENSORS
-from bitwright.compiler.file_formats.mapped_file import CheckpointError, size_of_file
 from bitwright.models.architectures.config_fields import ConfigError
 from bitwright.models.architectures.config_file import read_config_file
 from bitwright.models.architectures.tensor_name_map import read_name_map
+from bitwright.models.file_formats.mapped_file import CheckpointError, size_of_file
 
 __all__ = ["open_checkpoint", "read_config"]
 

@@ -12,11 +12,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bitwright.compiler.file_formats.mapped_file import CheckpointError
 from bitwright.models.architectures.families import FAMILIES, ConfigError, transformer
 from bitwright.models.architectures.host_tensors import HostTensor, host_tensors
 from bitwright.models.architectures.operator_graph import operators
 from bitwright.models.architectures.transformer import LinearShape, Names, Transformer
+from bitwright.models.file_formats.mapped_file import CheckpointError
 
 __all__ = ["Architecture", "architecture", "canonical"]
 

@@ -1,1 +1,1 @@
-"""Reads the containers of checkpoints, safetensors and GGUF, as named tensors."""
+"""Reads safetensors files as named tensors, and says what every file of tensors offers."""

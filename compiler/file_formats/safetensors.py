@@ -14,15 +14,15 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 
-from bitwright.compiler.file_formats.mapped_file import (
+from bitwright.models.command_line.printable import show
+from bitwright.models.file_formats.mapped_file import (
+    MAX_NAME,
     CheckpointError,
     MappedFile,
     parse_json_object,
 )
-from bitwright.models.command_line.printable import show
 
 MAX_HEADER = 100_000_000  # bytes, the safetensors library's own limit
-MAX_NAME = 1024  # characters
 MAX_DIMS = 16
 
 # Bits per element of every type that the format names.

@@ -9,13 +9,13 @@ from typing import Any, Self
 
 import numpy as np
 
-from bitwright.compiler.file_formats.mapped_file import (
+from bitwright.compiler.file_formats.safetensors import SafetensorsFile
+from bitwright.models.command_line.printable import show
+from bitwright.models.file_formats.mapped_file import (
     CheckpointError,
     parse_json_object,
     size_of_file,
 )
-from bitwright.compiler.file_formats.safetensors import SafetensorsFile
-from bitwright.models.command_line.printable import show
 
 __all__ = ["INDEX", "ShardedFile"]
 

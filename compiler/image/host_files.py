@@ -11,7 +11,6 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from bitwright.compiler.checkpoints.checkpoint import Checkpoint
-from bitwright.compiler.file_formats.mapped_file import CheckpointError, parse_json_object
 from bitwright.compiler.image.file_names import (
     CONFIG_FILE,
     TENSORS_FILE,
@@ -21,6 +20,7 @@ from bitwright.compiler.image.manifest import ImageError
 from bitwright.compiler.image.mapped_image import Image
 from bitwright.compiler.ir.layer_inputs import scale_name
 from bitwright.models.assets.tokenizer import TextTokenizer
+from bitwright.models.file_formats.mapped_file import CheckpointError, parse_json_object
 
 __all__ = ["CONFIG_FILE", "TENSORS_FILE", "TOKENIZER_FILE", "read_config", "read_tensors",
            "read_tokenizer", "write_host_files"]

@@ -16,11 +16,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bitwright.compiler.file_formats.mapped_file import (
-    CheckpointError,
-    parse_json_object,
-    size_of_file,
-)
 from bitwright.compiler.html_report.page import report_page
 from bitwright.compiler.image.codebook_entries import KindError, read_kinds
 from bitwright.compiler.image.file_names import (
@@ -49,6 +44,11 @@ from bitwright.hw.machine.chip_resources import fits
 from bitwright.hw.machine.description import Machine, MachineError
 from bitwright.hw.tiling.gemm_spec import PlanError
 from bitwright.models.command_line.printable import show
+from bitwright.models.file_formats.mapped_file import (
+    CheckpointError,
+    parse_json_object,
+    size_of_file,
+)
 
 __all__ = ["FORMAT", "HOST_FILES", "Image", "ImageError", "MANIFEST_FILE", "PAGE_FILE",
            "REPORT_FILE", "open_image", "write_description"]

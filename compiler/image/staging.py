@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bitwright.compiler.file_formats.mapped_file import CheckpointError, parse_json_object
 from bitwright.compiler.image.file_names import (
     HOST_FILES,
     MANIFEST_FILE,
@@ -15,6 +14,7 @@ from bitwright.compiler.image.file_names import (
     WEIGHTS_FILE,
 )
 from bitwright.compiler.image.manifest import FORMAT, ImageError
+from bitwright.models.file_formats.mapped_file import CheckpointError, parse_json_object
 
 __all__ = ["staged"]
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bitwright.compiler.file_formats.mapped_file import parse_json_object
 from bitwright.compiler.image.file_names import REPORT_FILE
 from bitwright.compiler.interface.error_hierarchy import raises_error
 from bitwright.models.errors import Error
+from bitwright.models.file_formats.mapped_file import parse_json_object
 from bitwright.sim.cycle_model.memory_timing import Memory
 
 __all__ = ["AttentionCost", "HostWork", "LayerReport", "Report", "ReportError", "Resources",

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bitwright.compiler.file_formats.mapped_file import CheckpointError
 from bitwright.compiler.layouts.layer_tensors import FLOATS, Layer, Tensors
 from bitwright.compiler.layouts.layout import Layout
 from bitwright.compiler.layouts.native_matrix import NativeMatrix
 from bitwright.models.command_line.printable import show
 from bitwright.models.datatypes.catalog import DATATYPES
+from bitwright.models.file_formats.mapped_file import CheckpointError
 
 CLASSES = ("bitlinear", "autobitlinear")
 _FLOOR = 1e-5

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bitwright.compiler.file_formats.mapped_file import CheckpointError, parse_json_object
 from bitwright.compiler.layouts.layer_tensors import Layer, Tensors, nibbles
 from bitwright.compiler.layouts.layout import Layout
 from bitwright.compiler.layouts.native_matrix import NativeMatrix
 from bitwright.models.command_line.printable import show
 from bitwright.models.datatypes.catalog import DATATYPES
+from bitwright.models.file_formats.mapped_file import CheckpointError, parse_json_object
 
 _STATE = "weight.quant_state.bitsandbytes__nf4"
 _STATE_MAX = 1 << 16  # bytes

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bitwright.compiler.file_formats.mapped_file import CheckpointError
 from bitwright.compiler.layouts.block_fp8 import check_nan, spread
 from bitwright.compiler.layouts.layer_tensors import (
     Layer,
@@ -28,6 +27,7 @@ from bitwright.compiler.layouts.layout import Layout
 from bitwright.compiler.layouts.native_matrix import NativeMatrix
 from bitwright.models.command_line.printable import show
 from bitwright.models.datatypes.catalog import DATATYPES
+from bitwright.models.file_formats.mapped_file import CheckpointError
 
 FORMATS = ("pack-quantized", "int-quantized", "float-quantized", "nvfp4-pack-quantized",
            "mxfp4-pack-quantized")

@@ -5,12 +5,12 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from bitwright.compiler.file_formats.mapped_file import CheckpointError
 from bitwright.compiler.layouts.layer_tensors import FLOATS, Tensors, e8m0
 from bitwright.compiler.layouts.layout import Layout
 from bitwright.compiler.layouts.native_matrix import NativeMatrix
 from bitwright.models.command_line.printable import show
 from bitwright.models.datatypes.catalog import DATATYPES
+from bitwright.models.file_formats.mapped_file import CheckpointError
 
 __all__ = ["GGUF_TYPES", "GgufBlocks", "check_gguf", "read_gguf"]
 

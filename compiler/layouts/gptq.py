@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from bitwright.compiler.file_formats.mapped_file import CheckpointError
 from bitwright.compiler.layouts.layer_tensors import (
     FLOATS,
     Tensors,
@@ -21,6 +20,7 @@ from bitwright.compiler.layouts.layer_tensors import (
 from bitwright.compiler.layouts.layout import Layout
 from bitwright.compiler.layouts.native_matrix import NativeMatrix
 from bitwright.models.datatypes.catalog import DATATYPES
+from bitwright.models.file_formats.mapped_file import CheckpointError
 
 BITS = (2, 3, 4, 8)
 

@@ -9,8 +9,8 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from bitwright.compiler.file_formats.mapped_file import CheckpointError
 from bitwright.models.command_line.printable import show
+from bitwright.models.file_formats.mapped_file import CheckpointError
 
 FLOATS = ("F32", "F16", "BF16")
 _BLOCK = 1 << 20  # values unpacked at a time

@@ -7,7 +7,6 @@ class with ``LAYOUTS.register``.
 from collections.abc import Mapping
 from typing import Any
 
-from bitwright.compiler.file_formats.mapped_file import CheckpointError
 from bitwright.compiler.layouts.awq import Awq
 from bitwright.compiler.layouts.bitnet import BitNet
 from bitwright.compiler.layouts.bitsandbytes import BitsAndBytes
@@ -18,6 +17,7 @@ from bitwright.compiler.layouts.gptq import Gptq
 from bitwright.compiler.layouts.layout import Layout
 from bitwright.compiler.layouts.mxfp4 import Mxfp4
 from bitwright.models.command_line.printable import show
+from bitwright.models.file_formats.mapped_file import CheckpointError
 from bitwright.models.plugins.registry import Registry
 
 __all__ = ["LAYOUTS", "layout_of", "layouts_table"]

@@ -1,6 +1,5 @@
 """Loads the subjects of the quality survey: weights of linear layers, and the tokens to read."""
 
-import json
 from functools import lru_cache
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
+from bitwright.models.architectures.config_file import read_config_file
 from bitwright.models.assets.fetch import model_path
 from bitwright.models.inference import reference_bert as bert
 from bitwright.models.inference.gguf_llama import GgufModel
@@ -55,6 +55,6 @@ class Decoder:
 def encoder_layers() -> Weights:
     """Weights [N, K] of MiniLM's linear layers, by layer."""
     folder = model_path("minilm")
-    names = bert.linear_names(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    names = bert.linear_names(read_config_file(folder / "config.json"))
     tensors = load_file(folder / "model.safetensors")
     return {name: tensors[f"{name}.weight"] for name in names}

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from bitwright.models.assets.tokenizer import BytePairTokenizer
 from bitwright.models.command_line.printable import show
 from bitwright.models.errors import Error
+from bitwright.models.file_formats.gguf import GgufFile
 from bitwright.models.inference.reference_llama import LlamaConfig
 
-__all__ = ["GgufError", "GgufModel"]
+__all__ = ["GgufError", "GgufModel", "gguf_tokenizer"]
 
 _CONTROL = 3  # token type
 
@@ -45,36 +46,31 @@ class GgufModel(Mapping[str, NDArray[np.float32]]):
     """
 
     def __init__(self, path: str | Path) -> None:
-        from gguf import GGUFReader
-
         self.path = Path(path)
         if not self.path.is_file():
             raise FileNotFoundError(f"GGUF file {str(path)!r} is not there")
         with _clear(f"{path} is not a GGUF file, or is cut short"):
-            self._reader = GGUFReader(self.path)
-        self._tensors = {tensor.name: tensor for tensor in self._reader.tensors}
+            self._file = GgufFile(self.path)
 
     def __getitem__(self, name: str) -> NDArray[np.float32]:
+        from gguf import GGMLQuantizationType
         from gguf.quants import dequantize
 
-        tensor = self._tensors[name]
+        kind, shape = self._file.dtype(name), self._file.shape(name)
         with (_clear(f"tensor {show(name)} of {self.path} cannot be read"),
               np.errstate(invalid="ignore", over="ignore")):
-            return np.asarray(dequantize(tensor.data, tensor.tensor_type), dtype=np.float32)
+            rows = self._file.raw(name).reshape(*shape[:-1], -1)
+            return np.asarray(dequantize(rows, GGMLQuantizationType[kind]), dtype=np.float32)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._tensors)
+        return iter(self._file.names)
 
     def __len__(self) -> int:
-        return len(self._tensors)
+        return len(self._file.names)
 
     def field(self, name: str) -> Any:
         """The value of a metadata key. :class:`GgufError` if there is none."""
-        found = self._reader.get_field(name)
-        if found is None:
-            raise GgufError(f"{self.path} has no metadata key {name}")
-        with _clear(f"metadata key {name} of {self.path} is damaged"):
-            return found.contents()
+        return _field(self._file, name)
 
     def config(self) -> LlamaConfig:
         """Sizes of a model of architecture ``llama``; :class:`GgufError` for another."""
@@ -87,24 +83,36 @@ class GgufModel(Mapping[str, NDArray[np.float32]]):
             return LlamaConfig(
                 layers=int(self.field("llama.block_count")), hidden=hidden, heads=heads,
                 kv_heads=int(self.field("llama.attention.head_count_kv")), head=hidden // heads,
-                vocabulary=len(self._tensors["token_embd.weight"].data),
+                vocabulary=self._file.shape("token_embd.weight")[0],
                 eps=float(self.field("llama.attention.layer_norm_rms_epsilon")),
                 rope_base=float(self.field("llama.rope.freq_base")))
 
     def matrices(self) -> list[str]:
         """Names of the linear layers' tensors, embedding and head left out, in the file's order."""
-        return [name for name in self._tensors
+        return [name for name in self._file.names
                 if name.startswith("blk.") and not name.endswith("norm.weight")]
 
     def tokenizer(self) -> BytePairTokenizer:
-        """By the file's own byte-pair tables; :class:`GgufError` for a tokenizer of another kind.
-        """
-        kind = self.field("tokenizer.ggml.model")
-        if kind != "gpt2":
-            raise GgufError(f"{self.path} has a tokenizer of kind {show(kind)}; only gpt2 is read")
-        with _clear(f"tokenizer of {self.path}"):
-            types = self.field("tokenizer.ggml.token_type")
-            return BytePairTokenizer(
-                self.field("tokenizer.ggml.tokens"), self.field("tokenizer.ggml.merges"),
-                self.field("tokenizer.ggml.pre"),
-                [index for index, type_ in enumerate(types) if type_ == _CONTROL])
+        """The tokenizer of the file's own byte-pair tables; :class:`GgufError` for another kind."""
+        return gguf_tokenizer(self._file)
+
+
+def _field(file: GgufFile, name: str) -> Any:
+    if name not in file.metadata:
+        raise GgufError(f"{file.path} has no metadata key {name}")
+    value = file.metadata[name]
+    with _clear(f"metadata key {name} of {file.path} is damaged"):
+        return file.array(name) if value is None else value
+
+
+def gguf_tokenizer(file: GgufFile) -> BytePairTokenizer:
+    """The tokenizer of a file's byte-pair tables; :class:`GgufError` for one of another kind."""
+    kind = _field(file, "tokenizer.ggml.model")
+    if kind != "gpt2":
+        raise GgufError(f"{file.path} has a tokenizer of kind {show(kind)}; only gpt2 is read")
+    with _clear(f"tokenizer of {file.path}"):
+        types = _field(file, "tokenizer.ggml.token_type")
+        return BytePairTokenizer(
+            _field(file, "tokenizer.ggml.tokens"), _field(file, "tokenizer.ggml.merges"),
+            _field(file, "tokenizer.ggml.pre"),
+            [index for index, type_ in enumerate(types) if type_ == _CONTROL])

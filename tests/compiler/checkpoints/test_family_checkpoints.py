@@ -7,13 +7,13 @@ import pytest
 
 from bitwright.compiler.checkpoints.open_checkpoint import open_checkpoint
 from bitwright.compiler.checkpoints.tensor_inventory import architecture
-from bitwright.compiler.file_formats.mapped_file import CheckpointError
 from bitwright.compiler.image.mapped_image import open_image
 from bitwright.compiler.ir.program import Options
 from bitwright.compiler.mapping.map_checkpoint import map_checkpoint
 from bitwright.compiler.runtime.run_layer import matrix
 from bitwright.hw.machine.presets import PRESETS
 from bitwright.models.architectures.families import transformer
+from bitwright.models.file_formats.mapped_file import CheckpointError
 from bitwright.models.inference.network import Network
 from tests.compiler.tiny import write_checkpoint
 from tests.models.inference.families import CONFIGS, inputs, shapes, tensors

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from bitwright.compiler.checkpoints.open_checkpoint import open_checkpoint
-from bitwright.compiler.file_formats.mapped_file import CheckpointError
 from bitwright.models.architectures.families import ConfigError, transformer
+from bitwright.models.file_formats.mapped_file import CheckpointError
 from bitwright.models.inference.network import Network
 from tests.compiler.mapping.test_map_gguf import write_llama_gguf
 from tests.compiler.tiny import write_checkpoint

@@ -6,8 +6,8 @@ from safetensors.numpy import save_file
 
 from bitwright.compiler.checkpoints.open_checkpoint import open_checkpoint, read_config
 from bitwright.compiler.checkpoints.tensor_inventory import architecture
-from bitwright.compiler.file_formats.mapped_file import CheckpointError
 from bitwright.models.assets.fetch import model_path
+from bitwright.models.file_formats.mapped_file import CheckpointError
 
 BERT = {"architectures": ["BertModel"], "model_type": "bert", "vocab_size": 11, "hidden_size": 6,
         "intermediate_size": 10, "num_hidden_layers": 2, "num_attention_heads": 3,

@@ -12,8 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bitwright.compiler.checkpoints.open_checkpoint import open_checkpoint
-from bitwright.compiler.file_formats.gguf import GgufFile
-from bitwright.compiler.file_formats.mapped_file import CheckpointError
 from bitwright.compiler.file_formats.safetensors import DTYPE_BITS, SafetensorsFile
 from bitwright.compiler.file_formats.sharded_safetensors import INDEX, ShardedFile
 from bitwright.compiler.image.manifest import ImageError
@@ -24,6 +22,8 @@ from bitwright.compiler.mapping.map_checkpoint import map_checkpoint
 from bitwright.hw.machine.presets import PRESETS
 from bitwright.hw.tiling.gemm_spec import PlanError
 from bitwright.models.datatypes.custom import load_datatype
+from bitwright.models.file_formats.gguf import GgufFile
+from bitwright.models.file_formats.mapped_file import CheckpointError
 from bitwright.models.inference.gguf_llama import GgufError, GgufModel
 from bitwright.models.quantization.groups import ScaleUnderflow
 from tests.compiler.layouts import test_blocks

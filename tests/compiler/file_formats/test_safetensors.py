@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from bitwright.compiler.file_formats.mapped_file import CheckpointError
 from bitwright.compiler.file_formats.safetensors import MAX_HEADER, SafetensorsFile
+from bitwright.models.file_formats.mapped_file import CheckpointError
 
 
 def encode(header, data=b""):

@@ -3,8 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from bitwright.compiler.file_formats.mapped_file import CheckpointError
 from bitwright.compiler.file_formats.sharded_safetensors import INDEX, ShardedFile
+from bitwright.models.file_formats.mapped_file import CheckpointError
 from tests.compiler.layouts.build import write_safetensors
 
 A, B = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"

@@ -13,7 +13,6 @@ from copy import deepcopy
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from bitwright.compiler.file_formats.mapped_file import CheckpointError
 from bitwright.compiler.image.codebook_entries import KindError
 from bitwright.compiler.image.manifest import ImageError
 from bitwright.compiler.ir.memory_map import MapError
@@ -21,6 +20,7 @@ from bitwright.compiler.layouts.native_matrix import LayoutError
 from bitwright.hw.isa.instruction_table import ProgramError
 from bitwright.hw.machine.description import MachineError
 from bitwright.hw.tiling.gemm_spec import PlanError
+from bitwright.models.file_formats.mapped_file import CheckpointError
 from bitwright.models.quantization.groups import ScaleUnderflow
 
 CLEAN = (CheckpointError, LayoutError, MapError, ImageError, KindError, MachineError, PlanError,

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from bitwright.compiler.file_formats.mapped_file import CheckpointError
+from bitwright.models.file_formats.mapped_file import CheckpointError
 from tests.compiler.layouts.build import check_held, read
 
 CONFIG = {"quant_method": "awq", "version": "gemm", "bits": 4, "group_size": 32,

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from bitwright.compiler.file_formats.mapped_file import CheckpointError
 from bitwright.compiler.file_formats.safetensors import SafetensorsFile
+from bitwright.models.file_formats.mapped_file import CheckpointError
 from tests.compiler.layouts.build import check_held, read, write_safetensors
 
 CONFIG = {"quant_method": "bitnet", "linear_class": "autobitlinear",

@@ -6,9 +6,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from bitwright.compiler.file_formats.mapped_file import CheckpointError
 from bitwright.compiler.file_formats.safetensors import SafetensorsFile
 from bitwright.compiler.layouts import layout_of
+from bitwright.models.file_formats.mapped_file import CheckpointError
 from tests.compiler.layouts.build import check_held, read, write_safetensors
 from tests.compiler.layouts.test_compressed import FP4
 

@@ -2,7 +2,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from bitwright.compiler.file_formats.mapped_file import CheckpointError
+from bitwright.models.file_formats.mapped_file import CheckpointError
 from tests.compiler.layouts.build import check_held, read, stream
 
 FP4 = [0, .5, 1, 1.5, 2, 3, 4, 6, -0.0, -.5, -1, -1.5, -2, -3, -4, -6]

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bitwright.compiler.file_formats.gguf import GgufFile
-from bitwright.compiler.file_formats.mapped_file import CheckpointError
 from bitwright.compiler.file_formats.safetensors import SafetensorsFile
 from bitwright.compiler.file_formats.sharded_safetensors import INDEX, ShardedFile
 from bitwright.compiler.layouts import layout_of
 from bitwright.compiler.layouts.gguf_blocks import read_gguf
 from bitwright.compiler.layouts.native_matrix import LayoutError, hold
+from bitwright.models.file_formats.gguf import GgufFile
+from bitwright.models.file_formats.mapped_file import CheckpointError
 from bitwright.models.quantization.groups import ScaleUnderflow
 from tests.compiler.layouts import test_awq, test_bitnet, test_blocks, test_compressed, test_gptq
 from tests.compiler.layouts.build import write_safetensors

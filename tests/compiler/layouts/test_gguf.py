@@ -7,10 +7,10 @@ import pytest
 from gguf import GGMLQuantizationType
 from gguf.quants import dequantize
 
-from bitwright.compiler.file_formats.gguf import TYPES, GgufFile
-from bitwright.compiler.file_formats.mapped_file import CheckpointError
 from bitwright.compiler.layouts.gguf_blocks import GGUF_TYPES, read_gguf
 from bitwright.compiler.layouts.native_matrix import hold
+from bitwright.models.file_formats.gguf import TYPES, GgufFile
+from bitwright.models.file_formats.mapped_file import CheckpointError
 from tests.compiler.layouts.build import check_held
 from tests.compiler.layouts.test_compressed import FP4
 

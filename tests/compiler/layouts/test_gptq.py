@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from bitwright.compiler.file_formats.mapped_file import CheckpointError
 from bitwright.compiler.layouts.native_matrix import hold
+from bitwright.models.file_formats.mapped_file import CheckpointError
 from bitwright.models.inference.golden import mpgemm
 from tests.compiler.layouts.build import check_held, read, stream
 

@@ -5,12 +5,12 @@ import struct
 import pytest
 
 from bitwright.compiler.checkpoints.open_checkpoint import open_checkpoint
-from bitwright.compiler.file_formats.gguf import GgufFile
-from bitwright.compiler.file_formats.mapped_file import CheckpointError
 from bitwright.compiler.file_formats.safetensors import SafetensorsFile
 from bitwright.compiler.layouts import LAYOUTS, layout_of
 from bitwright.compiler.layouts.compressed_tensors import FORMATS
 from bitwright.compiler.layouts.gguf_blocks import GGUF_TYPES, read_gguf
+from bitwright.models.file_formats.gguf import GgufFile
+from bitwright.models.file_formats.mapped_file import CheckpointError
 from tests.compiler.layouts import test_awq, test_bitnet, test_blocks, test_gptq
 from tests.compiler.layouts.build import write_safetensors
 from tests.compiler.layouts.test_compressed import config, packed

@@ -6,7 +6,7 @@ import numpy as np
 
 from bitwright.compiler.checkpoints.container import Container, Contents
 from bitwright.compiler.checkpoints.registry import CONTAINERS
-from bitwright.compiler.file_formats.mapped_file import CheckpointError
+from bitwright.models.file_formats.mapped_file import CheckpointError
 
 TYPES = {"float32": "F32", "float16": "F16"}
 

@@ -11,6 +11,10 @@ import numpy as np
 from bitwright.models.command_line import json_object as strict_json
 from bitwright.models.errors import Error
 
+__all__ = ["MAX_NAME", "CheckpointError", "MappedFile", "parse_json_object", "size_of_file"]
+
+MAX_NAME = 1024  # characters of a tensor's name
+
 
 class CheckpointError(Error, ValueError):
     """A checkpoint cannot be used; one line with the file, the value, the limit, the way out."""

@@ -16,9 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bitwright.compiler.file_formats.mapped_file import CheckpointError, MappedFile
-from bitwright.compiler.file_formats.safetensors import MAX_NAME
 from bitwright.models.command_line.printable import show
+from bitwright.models.file_formats.mapped_file import MAX_NAME, CheckpointError, MappedFile
 
 __all__ = ["GgufFile", "TYPES"]
 
@@ -65,12 +64,13 @@ class _Reader:
         return self.data[at:at + size].decode("utf-8", "backslashreplace")
 
     def value(self, kind: int, key: str) -> Any:
-        """A metadata value; None for an array, whose elements are passed over."""
+        """A metadata value; for an array its place, while its elements are passed over."""
         if kind == _STRING:
             return self.text(_MAX_TEXT, f"metadata {show(key)}")
         if kind != _ARRAY:
             return self.number(self._form(kind, key))
         kind, count = self.number("I"), self.number("Q")
+        place = _Array(kind, count, self.at)
         if kind == _ARRAY:
             raise CheckpointError(f"{self.path}: metadata {show(key)} is an array of arrays, which "
                                   "is not read")
@@ -81,7 +81,15 @@ class _Reader:
                 self.skip(self.number("Q"))
         else:
             self.skip(struct.calcsize("<" + self._form(kind, key)) * count)
-        return None
+        return place
+
+    def elements(self, array: "_Array", key: str) -> list[Any]:
+        """The elements of an array that was passed over."""
+        self.at = array.at
+        if array.kind == _STRING:
+            return [self.text(_MAX_TEXT, f"metadata {show(key)}") for _ in range(array.count)]
+        form = f"<{array.count}{self._form(array.kind, key)}"
+        return list(struct.unpack_from(form, self.data, self.skip(struct.calcsize(form))))
 
     def _form(self, kind: int, key: str) -> str:
         form = _SCALARS[kind] if kind < len(_SCALARS) else None
@@ -89,6 +97,13 @@ class _Reader:
             raise CheckpointError(f"{self.path}: metadata {show(key)} has the unknown type {kind}"
                                   f"; 0 to {len(_SCALARS) - 1} are known")
         return form
+
+
+@dataclass(frozen=True)
+class _Array:
+    kind: int
+    count: int
+    at: int  # of the first element
 
 
 @dataclass(frozen=True)
@@ -111,7 +126,7 @@ class GgufFile(MappedFile):
     path : ``Path``
     names : ``tuple`` of ``str``
     metadata : ``dict``
-        Numbers, truth values and text by key; None for arrays.
+        Numbers, truth values and text by key; None for arrays, which :meth:`array` reads.
     """
 
     def __init__(self, path: str | os.PathLike[str]):
@@ -129,6 +144,10 @@ class GgufFile(MappedFile):
     def dtype(self, name: str) -> str:
         """Name of the stored type: ``"F16"``, ``"Q4_0"``, …"""
         return self._tensors[name].type
+
+    def array(self, key: str) -> list[Any]:
+        """The elements of the array under a metadata key."""
+        return _Reader(self._map, self.path).elements(self._arrays[key], key)
 
     def raw(self, name: str, row: int | None = None) -> NDArray[np.uint8]:
         """A new array of the tensor's blocks, [blocks, bytes per block], rows one after another;
@@ -155,11 +174,15 @@ class GgufFile(MappedFile):
                 raise CheckpointError(f"{self.path} has {len(self._map)} bytes, too few for the "
                                       f"{count} {what} of its header: it is cut short or damaged")
         self.metadata: dict[str, Any] = {}
+        self._arrays: dict[str, _Array] = {}
         for _ in range(pairs):
             key = reader.text(_MAX_KEY, "a metadata key")
             if key in self.metadata:
                 raise CheckpointError(f"{self.path} has the metadata {show(key)} twice")
-            self.metadata[key] = reader.value(reader.number("I"), key)
+            value = reader.value(reader.number("I"), key)
+            if isinstance(value, _Array):
+                self._arrays[key], value = value, None
+            self.metadata[key] = value
         described = [self._describe(reader) for _ in range(tensors)]
         alignment = self.metadata.get("general.alignment", 32)
         if type(alignment) is not int or not 1 <= alignment <= 1 << 20 or alignment % 8:

@@ -1,0 +1,1 @@
+"""Maps files into memory and reads GGUF; every claim of a header is checked first."""
