@@ -17,7 +17,7 @@ __all__ = ["isa_markdown", "isa_rows", "isa_text"]
 
 HEAD = f"""# Instruction set
 
-Made from `hw/isa/program_tree.py` by `python -m hw isa --markdown`.
+Made from `hw/isa/instruction_table.py` by `bitwright hw isa --markdown`.
 
 An instruction is {INSTRUCTION_BITS} bits ({INSTRUCTION_BYTES} bytes), little-endian in memory.
 Bits 0…{OPCODE_BITS - 1} are the opcode; bits that no field names are ignored. Fields are unsigned
