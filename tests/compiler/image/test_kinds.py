@@ -2,14 +2,17 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
-from bitwright.compiler.image.codebook_entries import describe_kinds, read_kinds
+from bitwright.compiler.image.codebook_entries import KindError, describe_kinds, read_kinds
 from bitwright.compiler.image.manifest import ImageError
 from bitwright.compiler.image.mapped_image import open_image
 from bitwright.models.datatypes.catalog import DATATYPES
 from bitwright.models.datatypes.custom import load_datatype
+from bitwright.models.datatypes.datatype import codebook
+from bitwright.models.datatypes.mixture import Mixture
 from bitwright.sim.verilator.simulator import build
 from tests.compiler.image.test_image import drop, edit, set_in
 from tests.compiler.mapping.test_refusals import refused
@@ -84,6 +87,19 @@ def test_round_trip(tmp_path, values, more):
     entry = json.loads(json.dumps(describe_kinds([kind, DATATYPES["int4"]])))
     assert read_kinds(entry) == {**read_kinds({}), "mine": kind}
     assert set(entry) == {"mine"}
+
+
+def test_types_that_an_image_would_not_give_again():
+    book = codebook("mine", (0, 1, 2, 3))
+    assert read_kinds(describe_kinds([book]))["mine"] == book
+    coded = replace(book, coefs=(1, 2, 4))      # a plane that no value needs
+    with pytest.raises(KindError, match="^datatype mine has planes that an image does not keep: "):
+        describe_kinds([coded])
+    mixture = Mixture("pair", (DATATYPES["fp4_er_neg"], DATATYPES["fp4_ea_pos"]))
+    with pytest.raises(KindError, match="^mixture pair is not built in"):
+        describe_kinds([mixture])
+    wide = codebook("wide", range(-32, 32))
+    assert read_kinds(describe_kinds([wide]))["wide"] == wide
 
 
 @pytest.mark.parametrize("text, word", [

@@ -6,7 +6,7 @@ import pytest
 
 from bitwright.compiler.checkpoints.open_checkpoint import open_checkpoint
 from bitwright.compiler.file_formats.safetensors import SafetensorsFile
-from bitwright.compiler.layouts import LAYOUTS, layout_of
+from bitwright.compiler.layouts import LAYOUTS, layout_of, layouts_table
 from bitwright.compiler.layouts.compressed_tensors import FORMATS
 from bitwright.compiler.layouts.gguf_blocks import GGUF_TYPES, read_gguf
 from bitwright.models.file_formats.gguf import GgufFile
@@ -101,6 +101,12 @@ def test_settings_that_say_nothing_more():
     for more in ({"transform_config": {}}, {"sparsity_config": {}}, {"sparsity_config": None}):
         assert layout_of({"quantization_config": packed(4) | more}) is not None
     assert layout_of({}) is None and layout_of({"compression_config": None}) is None
+
+
+def test_the_table_has_a_row_for_every_layout_and_block_type():
+    rows = layouts_table().splitlines()[2:]
+    assert [row.split(" | ")[0] for row in rows] == [f"| `{name}`" for name in (*LAYOUTS, "gguf")]
+    assert all(kind in rows[-1] for kind in GGUF_TYPES)
 
 
 @pytest.mark.parametrize("version", [0, 1, 4, 3 << 24, (1 << 32) - 1])

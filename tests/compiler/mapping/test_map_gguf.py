@@ -2,6 +2,7 @@
 
 import json
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,11 @@ import pytest
 from bitwright.compiler.checkpoints.open_checkpoint import open_checkpoint
 from bitwright.compiler.image.mapped_image import open_image
 from bitwright.compiler.runtime.run_layer import digest, execute, matrix
+from bitwright.models.architectures.families import FAMILIES
+from bitwright.models.architectures.families.llama import LLAMA
 from bitwright.models.architectures.numerics import numerics
+from bitwright.models.file_formats.gguf import GgufFile
+from bitwright.models.file_formats.mapped_file import CheckpointError
 from bitwright.models.inference.golden import mpgemm
 from bitwright.models.inference.network import Network
 from tests.compiler.layouts.test_compressed import FP4
@@ -106,6 +111,32 @@ def test_the_whole_model(tmp_path):
     plain = 500.0 ** -(np.arange(4) / 4)
     assert numerics(model, config).frequencies == pytest.approx(plain / [1, 1, 2, 8])
     assert Network(model, json.loads(json.dumps(config)), tensors)([1, 2]).shape == (2, 11)
+
+
+def test_a_registered_family_is_read_from_gguf(tmp_path):
+    """Metadata keys begin with the family's architecture; the rest is as in a Llama's file."""
+    assert LLAMA.gguf is not None
+    family = replace(LLAMA, name="toy", class_prefixes=("Toy",), gguf=replace(
+        LLAMA.gguf, architecture="toyllama", config={"architectures": ["ToyForCausalLM"]}))
+    plain = write_llama_gguf(tmp_path / "plain.gguf", ["Q8_0"])
+    with GgufFile(plain) as file:
+        values = {key.replace("llama.", "toyllama.", 1): struct.pack("<I", 4) + struct.pack(
+            "<I", value) for key, value in file.metadata.items() if type(value) is int}
+    floats = {f"toyllama.{key}": struct.pack("<If", 6, value) for key, value in (
+        ("attention.layer_norm_rms_epsilon", 1e-5), ("rope.freq_base", 500.0))}
+    path = write_llama_gguf(tmp_path / "toy.gguf", ["Q8_0"], metadata=values | floats | {
+        "general.architecture": struct.pack("<I", 8) + text("toyllama")})
+    with pytest.raises(CheckpointError, match="general.architecture 'toyllama' is not read"):
+        open_checkpoint(path)
+    FAMILIES.register(family)
+    try:
+        with open_checkpoint(path) as toy, open_checkpoint(plain) as llama:
+            assert toy.architecture == "toy" and toy.config["rope_theta"] == 500.0
+            assert toy.linears == llama.linears
+            for linear in toy.linears:
+                assert (toy.weight(linear) == llama.weight(linear)).all()
+    finally:
+        FAMILIES.unregister("toy")
 
 
 @pytest.mark.parametrize("tensor, text_", [

@@ -8,6 +8,7 @@ from bitwright.models.architectures.families import (
     EXAMPLES,
     FAMILIES,
     ConfigError,
+    families_table,
     read_config,
     transformer,
 )
@@ -116,6 +117,12 @@ def test_every_family_has_an_example_but_mistral():
               "model_type": "mistral"}
     assert list(transformer(config).linears()) == list(
         transformer(read_config("llama-3-8b")).linears())
+
+
+def test_the_table_has_a_row_for_every_family():
+    rows = [row.split(" | ") for row in families_table().splitlines()[2:]]
+    assert [row[0] for row in rows] == [f"| `{name}`" for name in FAMILIES]
+    assert [row[0] for row in rows if row[2] != "no |"] == ["| `llama`"]
 
 
 def test_tokens_of_experts_are_even():

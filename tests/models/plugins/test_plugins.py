@@ -13,6 +13,7 @@ def test_a_registry_is_a_mapping_in_order():
     apple = registry.register(SimpleNamespace(name="apple"))
     assert list(registry) == ["pear", "apple"] and registry["apple"] is apple
     assert "fig" not in registry and len(registry) == 2
+    assert registry.get("apple") is apple and registry.get("fig") is None
     registry.unregister("pear")
     assert list(registry) == ["apple"]
 
