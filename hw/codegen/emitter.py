@@ -4,13 +4,16 @@ Every stream of addresses only moves forward (or jumps back at known places), so
 address register that the program steps; loops then need no addresses of their own.
 """
 
+from dataclasses import dataclass
+
 from bitwright.hw.codegen.schedule import ActLoad, Schedule, Step, WeightLoad
 from bitwright.hw.isa.instruction_table import Target
 from bitwright.hw.isa.loop_rerolling import rolled
 from bitwright.hw.isa.program_tree import Instr, Loop, Node
 from bitwright.hw.tiling.tile_plan import Plan
 
-__all__ = ["A_DRAM", "A_SRAM", "E_A", "K_DRAM", "S_DRAM", "ST_DRAM", "W_DRAM", "Emitter", "add"]
+__all__ = ["A_DRAM", "A_SRAM", "E_A", "K_DRAM", "S_DRAM", "ST_DRAM", "W_DRAM", "Emitter", "Tokens",
+           "add"]
 
 # Address registers: of loads, of exec, of stores, of loads of activations to be kept.
 (W_DRAM, W_SRAM, S_DRAM, S_SRAM, A_DRAM, A_SRAM, E_W, E_S, E_A, E_OUT, ST_OUT, ST_DRAM,
@@ -19,6 +22,16 @@ __all__ = ["A_DRAM", "A_SRAM", "E_A", "K_DRAM", "S_DRAM", "ST_DRAM", "W_DRAM", "
 
 def add(reg: int, value: int) -> list[Node]:
     return [Instr.make("add", reg=reg, value=value)] if value else []
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tokens:
+    """Tokens of an exec: it waits for weights (``w``) and activations (``a``) that a load has
+    brought, and frees them for the next load."""
+    wait_w: bool
+    wait_a: bool
+    free_w: bool
+    free_a: bool
 
 
 class Emitter:
@@ -68,10 +81,10 @@ class Emitter:
         return [Loop(tiles, body), *add(K_SRAM, -tiles * beats)]
 
     # ---- one token tile -----------------------------------------------------------------
-    def exec_instr(self, step: Step, done: int, k_tiles: int, *, tile: int = 0, psum: int = 0,
-                   wait_w: bool, wait_a: bool, free_w: bool, free_a: bool) -> Instr:
-        """``k_tiles`` of the step's chunk after the first ``done``, for the token tile ``tile``
-        places after the one that the registers point at."""
+    def exec_instr(self, step: Step, done: int, k_tiles: int, tokens: Tokens, *, tile: int = 0,
+                   psum: int = 0) -> Instr:
+        """The exec of ``k_tiles`` of the step's chunk after the first ``done``, for the token tile
+        ``tile`` places after the one that the registers point at."""
         plan, spec = self.plan, self.plan.spec
         digits = spec.digits
         fields = {f"slots{index}": digit.slots for index, digit in enumerate(digits)}
@@ -87,8 +100,9 @@ class Emitter:
             psum=psum, psum_reg=E_PSUM, out_reg=E_OUT, tiles=k_tiles, channels=step.channels,
             sigma0=int(spec.sigma), offset=int(spec.offset), **fields,
             group_tiles=min(plan.group_tiles, 4095), row_mode=int(plan.row_mode),
-            first=int(first), final=int(final), wait_w=int(wait_w), wait_a=int(wait_a),
-            wait_out=int(final), free_w=int(free_w), free_a=int(free_a), signal_out=int(final))
+            first=int(first), final=int(final), wait_w=int(tokens.wait_w),
+            wait_a=int(tokens.wait_a), wait_out=int(final), free_w=int(tokens.free_w),
+            free_a=int(tokens.free_a), signal_out=int(final))
 
     def finish_tile(self, step: Step, rows: int, behind: ActLoad | None) -> list[Node]:
         """Store a finished tile, and load the activations that take its place."""
@@ -116,9 +130,9 @@ class Emitter:
             rows, ahead, behind, is_first, is_last = item
             return [
                 *self.load_acts(ahead),
-                self.exec_instr(step, 0, step.k_tiles, wait_w=is_first and step.wait_w,
-                                wait_a=step.wait_a, free_w=is_last and step.free_w,
-                                free_a=step.free_a),
+                self.exec_instr(step, 0, step.k_tiles, Tokens(
+                    wait_w=is_first and step.wait_w, wait_a=step.wait_a,
+                    free_w=is_last and step.free_w, free_a=step.free_a)),
                 *add(E_A, step.act_step), *add(E_PSUM, psums),
                 *self.finish_tile(step, rows, behind),
             ]

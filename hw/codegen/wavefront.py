@@ -1,7 +1,7 @@
 """Orders the first step of a program as a wavefront. Execution starts with the first parts of
 weights and activations, while the rest is still being loaded."""
 
-from bitwright.hw.codegen.emitter import E_A, Emitter, add
+from bitwright.hw.codegen.emitter import E_A, Emitter, Tokens, add
 from bitwright.hw.codegen.schedule import Step, weight_load
 from bitwright.hw.isa.program_tree import Node
 from bitwright.hw.tiling.tile_plan import Plan
@@ -67,11 +67,12 @@ def emit_opening(emitter: Emitter, step: Step, act_places: int | None = None) ->
             if is_last and tile + 1 >= len(parts):
                 nodes += emitter.load_acts(acts[tile + 1])
             nodes.append(emitter.exec_instr(
-                step, done, count, tile=tile,
-                psum=tile * step.channels if len(parts) > 1 or len(plan.chunks) > 1 else 0,
-                wait_w=tile == 0, wait_a=step.wait_a and done == 0,
-                free_w=step.free_w and is_last and index == len(stage) - 1,
-                free_a=step.free_a and is_last))
+                step, done, count, Tokens(
+                    wait_w=tile == 0, wait_a=step.wait_a and done == 0,
+                    free_w=step.free_w and is_last and index == len(stage) - 1,
+                    free_a=step.free_a and is_last),
+                tile=tile,
+                psum=tile * step.channels if len(parts) > 1 or len(plan.chunks) > 1 else 0))
             if is_last:
                 nodes += emitter.finish_tile(step, step.rows[tile], step.behind[tile])
     if len(parts) > tiles:

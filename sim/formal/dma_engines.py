@@ -1,5 +1,6 @@
 """Proves the AXI4 side of the two DMA engines."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from amaranth.hdl import Assert, Assume, Cat, Const, Module, Signal, unsigned
@@ -16,9 +17,22 @@ MOST = 3    # beats of an instruction, and rows, in the bounded proofs
 IDLE, SPLIT, ADDRESS = range(3)  # states of both address machines
 
 
-def _bursts(m: Module, config: Machine, probe: Probe, issued: Any, valid: Any, address: Any,
-            length: Any, answered: Any, final: Any) -> Signal:
+@dataclass(frozen=True)
+class AddressChannel:
+    """One AXI4 address channel: its signals, a burst's end ``answered``, and ``final``, set with
+    the last burst of an instruction or row."""
+    valid: Any
+    ready: Any
+    address: Any
+    length: Any
+    answered: Any
+    final: Any
+
+
+def _bursts(m: Module, config: Machine, probe: Probe, channel: AddressChannel) -> Signal:
     """Rules of one address channel, and what makes them inductive; returns the bursts in flight."""
+    valid, address, length = channel.valid, channel.address, channel.length
+    issued, answered, final = valid & channel.ready, channel.answered, channel.final
     flying = Signal(range(config.outstanding + 2))
     m.d.sync += flying.eq(flying + issued - answered)
     state, left, beats = probe("fsm_state"), probe("remaining"), probe("length")
@@ -58,9 +72,9 @@ def load_addresses(config: Machine) -> Module:
     m.d.comb += Assume(~probe("queue.r_rdy") | (
         (head.beats != 0) & (head.beats >> config.load_bits == 0)
         & (head.dram & config.beat_bytes - 1 == 0)))
-    issued = dut.arvalid & dut.arready
-    flying = _bursts(m, config, probe, issued, dut.arvalid, dut.araddr, dut.arlen,
-                     dut.rvalid & dut.rlast, probe("final"))
+    flying = _bursts(m, config, probe, AddressChannel(
+        dut.arvalid, dut.arready, dut.araddr, dut.arlen, answered=dut.rvalid & dut.rlast,
+        final=probe("final")))
     holds(m, dut.arvalid, dut.arready, dut.araddr, dut.arlen, name="AR")
     m.d.comb += [
         Assert(dut.quiet == ((flying == 0) & ~dut.arvalid), "quiet with a burst in flight"),
@@ -143,8 +157,9 @@ def store_addresses(config: Machine) -> Module:
     head = probe.view("queue.r_data", dut.instr)
     odd = config.beat_bytes - 1
     issued = dut.awvalid & dut.awready
-    flying = _bursts(m, config, probe, issued, dut.awvalid, dut.awaddr, dut.awlen, dut.bvalid,
-                     probe("end_of_row"))
+    flying = _bursts(m, config, probe, AddressChannel(
+        dut.awvalid, dut.awready, dut.awaddr, dut.awlen, answered=dut.bvalid,
+        final=probe("end_of_row")))
     holds(m, dut.awvalid, dut.awready, dut.awaddr, dut.awlen, name="AW")
     holds(m, dut.wvalid, dut.wready, dut.wdata, dut.wlast, name="W")
     sent = Signal(range(config.outstanding + 2))   # bursts without an answer, all beats sent
