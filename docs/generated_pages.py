@@ -13,6 +13,7 @@ from bitwright.compiler.checkpoints.registry import containers_table
 from bitwright.compiler.layouts import layouts_table
 from bitwright.fpga.boards.registry import BOARDS
 from bitwright.fpga.commands.root_command import BITWRIGHT
+from bitwright.hw.commands.elements import element_rows
 from bitwright.hw.commands.machines import machine_fields
 from bitwright.hw.machine.presets import PRESETS
 from bitwright.models.architectures.families import EXAMPLES, families_table
@@ -76,6 +77,12 @@ def machines() -> str:
             + table(["field", "meaning", "range", "default"], (
                 [f"`{field['name']}`", field["meaning"], field["range"], f"`{field['default']}`"]
                 for field in found))
+            + "\n## Elements\n\nThe field `pe` chooses one. Sizes are those of the machine `tiny`. "
+            "[How to add an element](../../how-to/add-an-element.md) shows another.\n\n"
+            + table(["element", "weights rest as", "activations", "bits of a slice",
+                     "bits of a sum", "made of"], (
+                [f"`{row['name']}`", row["weights"], row["activations"], row["slice_bits"],
+                 row["sum_bits"], row["summary"]] for row in element_rows()))
             + "\n## Presets\n\n"
             + table(["field", *(f"`{name}`" for name in PRESETS)], (
                 [f"`{field['name']}`", *(getattr(preset, field["name"])

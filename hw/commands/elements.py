@@ -7,7 +7,7 @@ from bitwright.hw.elements import ELEMENTS
 from bitwright.hw.machine.presets import PRESETS
 from bitwright.models.command_line.option_groups import Json
 
-__all__ = ["elements"]
+__all__ = ["element_rows", "elements"]
 
 
 def _described(name: str) -> dict[str, Any]:
@@ -18,10 +18,15 @@ def _described(name: str) -> dict[str, Any]:
             "circuit": element.circuit, "codec": element.codec}
 
 
+def element_rows() -> list[dict[str, Any]]:
+    """Return what is known of every element, as JSON values."""
+    return [_described(name) for name in ELEMENTS]
+
+
 def elements(as_json: Json = False) -> None:
     """List the processing elements, those of plug-ins included, each as the machine tiny has
     it."""
-    rows = [_described(name) for name in ELEMENTS]
+    rows = element_rows()
     if as_json:
         print(json.dumps(rows, indent=2))
         return

@@ -8,6 +8,7 @@ from amaranth.lib.fifo import SyncFIFO
 
 from bitwright.hw.machine.description import Machine
 from bitwright.hw.rtl.primitives.fifo import Fifo, InstructionQueue, Queue
+from bitwright.models.plugins import Registry
 from bitwright.sim.formal import control_registers as control
 from bitwright.sim.formal import dispatcher as dispatch
 from bitwright.sim.formal import dma_engines as dma
@@ -33,7 +34,7 @@ def _digit(name: str, text: str, build: Callable[[], Any], depth: int) -> Proof:
                  any_state=True, solver="smtbmc --unroll z3 -- --noincr --logic QF_BV")
 
 
-PROOFS: dict[str, Proof] = {proof.name: proof for proof in (
+PROOFS: Registry[Proof] = Registry("proof", (
     Proof(name="tokens", induction=True, depth=2, build=queues.token_queue,
           text="A token queue holds tokens given and not yet taken, 0 to 255, if one is taken only "
                "while it is ready and no more than 255 are ever there."),
@@ -89,4 +90,4 @@ PROOFS: dict[str, Proof] = {proof.name: proof for proof in (
            "Σ (4·t1 + t0)·a and the constant.", lambda: dot.serial_digit(SERIAL, 2, 1), 10),
     _digit("mac-digit", "MacPE: 4 weights of two bits, 4-bit activations: the result is "
            "Σ w·a.", lambda: dot.mac_digit(MAC, 4), 10),
-)}
+))
