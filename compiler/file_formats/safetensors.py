@@ -1,4 +1,4 @@
-"""Read safetensors files: every claim of the header is checked before anything is allocated.
+"""Reads safetensors files. Every claim of the header is checked before anything is allocated.
 
 A file is a header length (unsigned 64-bit, little-endian), a JSON header, and the tensors' bytes,
 C order, little-endian. F32, F16 and BF16 tensors are read, all as float32; tensors of other types

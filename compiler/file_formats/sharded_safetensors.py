@@ -1,4 +1,4 @@
-"""A checkpoint in several safetensors files, which ``model.safetensors.index.json`` lists."""
+"""Reads the several safetensors files that ``model.safetensors.index.json`` lists."""
 
 import os
 import re

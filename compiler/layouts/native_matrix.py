@@ -1,4 +1,4 @@
-"""A matrix as a checkpoint stores it, and the one place where its scales become the machine's.
+"""Holds a matrix as a checkpoint stores it, and makes its scales the machine's.
 
 :class:`NativeMatrix` is exact: codes, and scales and offsets as real numbers. The machine holds
 ``channel_scale * (mantissa << shift)``; :func:`hold` finds such numbers and says how far off they

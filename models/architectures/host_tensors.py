@@ -1,4 +1,4 @@
-"""The tensors of a model that no matrix product reads: embeddings, norms, routers."""
+"""Lists the tensors that no matrix product reads: embeddings, norms, routers."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""The graph of a transformer's operators, by its family's names and sizes."""
+"""Builds the graph of a transformer's operators from its names and sizes."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""The operators of a transformer, typed, and the graph that joins them.
+"""Defines the operators of a transformer.
 
 They tell what is computed, for any number of tokens and on any machine. An operator's ``name`` is
 the prefix of its tensors where it has some; ``inputs`` are names of others, in order. The value of

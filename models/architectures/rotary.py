@@ -1,4 +1,4 @@
-"""Frequencies of rotary positions, as configurations give them."""
+"""Computes the frequencies of rotary positions from a configuration."""
 
 from collections.abc import Mapping
 from typing import Any

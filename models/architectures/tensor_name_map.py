@@ -1,4 +1,4 @@
-"""Names of a checkpoint that calls a known family's parts otherwise, from a TOML file.
+"""Reads the tensor names of a checkpoint that differ from its family's, from a TOML file.
 
 The file names the ``family``, and in its table ``names`` those fields of
 :class:`bitwright.models.architectures.transformer.Names` that differ::

@@ -1,4 +1,4 @@
-"""A transformer as sizes alone: its linear layers, what else holds parameters, and no weights.
+"""Describes a transformer by its sizes: its linear layers and other parameters, without weights.
 
 :mod:`bitwright.models.architectures.families` reads a :class:`Transformer` from the configuration
 of a known family.
@@ -44,20 +44,29 @@ class LinearShape:
 
 @dataclass(frozen=True, kw_only=True)
 class Names:
-    """What a checkpoint calls a model's parts, and how it stores them. ``layer`` holds ``{}`` for
-    the layer's number, and ``expert`` (before the names of the feed-forward matrices) for the
-    expert's; names of parts of a layer are added to it.
+    """Names the parts of a model in a checkpoint, and says how they are stored.
 
-    embedding, attention, residual : prefixes of what holds no tensor by itself
-    token_table, position_table, segment_table, class_token : tensors, whole names
-    qkv : query, key and value, or the one matrix that holds all three
-    inner : gate and up, the one matrix that holds both, or up alone
-    norms : of attention and feed-forward; one alone serves both, side by side
-    sub_norms : before the attention's output and before ``down``
-    unused : patterns, with ``*``, of tensors that hold nothing to read
-    prefix : checkpoints may leave it out, or put it, before the names of all but the head
-    transposed : the layers' matrices are stored as [k, n]
-    neighbours : rotary pairs are rows (2i, 2i + 1) of a head, else (i, i + half)
+    Names of a layer's parts stand behind that of the layer. Parts that a family has not are empty.
+
+    Parameters
+    ----------
+    layer : a layer, with ``{}`` for its number
+    embedding, attention, residual : prefixes of operators that hold no tensor by themselves
+    token_table, position_table, segment_table, class_token : tensors of the embedding
+    qkv : the matrices of query, key and value, or the one that holds all three
+    output : the matrix behind attention
+    inner, down : the matrices of the feed-forward. ``inner`` is gate and up, the one matrix that
+        holds both, or up alone
+    norms : the norms of attention and feed-forward. A single one serves both, side by side
+    sub_norms : the norms in front of ``output`` and of ``down``
+    expert : prefix of an expert's ``inner`` and ``down``, with ``{}`` for its number
+    router : the matrix that chooses experts
+    embedding_norm, final_norm : the norms in front of the layers and behind them
+    patches, pooler, head : the matrices around the layers
+    unused : patterns, with ``*``, of tensors that are not read
+    prefix : a prefix of all names but the head's that a checkpoint may leave out or add
+    transposed : whether the layers' matrices are stored as [k, n]
+    neighbours : whether rotary pairs are rows (2i, 2i + 1) of a head, not (i, i + half)
     """
     embedding: str
     layer: str

@@ -1,4 +1,4 @@
-"""Integers as bit-planes and as signed powers of two: the two forms processing elements read.
+"""Splits integers into bit-planes and signed powers of two, the two forms that elements read.
 
 * **planes**: ``value == sum(c_p * b_p) + k``, ``b_p`` in {0, 1}; with ``beta = 2*b - 1``,
   ``2 * value == sum(c_p * beta_p) + correction``.

@@ -1,4 +1,4 @@
-"""Datatypes from a file: up to 16 real numbers of the user's choice."""
+"""Reads datatypes from files: up to 16 real numbers of the user's choice."""
 
 import math
 import tomllib

@@ -1,4 +1,4 @@
-"""A weight datatype: a table from code to value.
+"""Defines a weight datatype: a table from code to value.
 
 A code is an unsigned integer of :attr:`Datatype.bits` bits. Its value is an integer,
 ``values[code]``; the real number it stands for is ``values[code] * 2**exponent``.

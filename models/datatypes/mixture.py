@@ -1,4 +1,4 @@
-"""Several datatypes in one matrix: each group of weights names the one it uses."""
+"""Defines mixtures: each group of weights in a matrix names its datatype."""
 
 from dataclasses import dataclass, field
 from functools import cached_property

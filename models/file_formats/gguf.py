@@ -1,4 +1,4 @@
-"""Read GGUF files: every claim of the header is checked before anything is allocated.
+"""Reads GGUF files. Every claim of the header is checked before anything is allocated.
 
 A file is ``GGUF``, a version (3, or 2), the counts of tensors and of metadata, the metadata, the
 tensors' descriptions, padding, and the tensors' bytes. Little-endian. Shapes are given here in

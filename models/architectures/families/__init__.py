@@ -1,4 +1,4 @@
-"""The built-in transformer families, one file each, and the reading of configurations."""
+"""Lists the transformer families, one file each, and reads their configurations."""
 
 from bitwright.models.architectures.config_fields import ConfigError
 from bitwright.models.architectures.conventions import Conventions
