@@ -13,8 +13,10 @@ from bitwright.compiler.checkpoints.registry import containers_table
 from bitwright.compiler.layouts import layouts_table
 from bitwright.fpga.boards.registry import BOARDS
 from bitwright.fpga.commands.root_command import BITWRIGHT
+from bitwright.fpga.link import frames
 from bitwright.hw.commands.elements import element_rows
 from bitwright.hw.commands.machines import machine_fields
+from bitwright.hw.machine import control_interface
 from bitwright.hw.machine.presets import PRESETS
 from bitwright.models.architectures.families import EXAMPLES, families_table
 from bitwright.models.command_line.program import as_typer
@@ -112,6 +114,38 @@ def commands() -> str:
         page(path, as_typer(entry)) for path, entry in BITWRIGHT.commands())
 
 
+def registers() -> str:
+    """Return the page of control registers, counters and error codes."""
+    addresses = {name: value for name, value in vars(control_interface.Registers).items()
+                 if not name.startswith("_") and name != "COUNTERS"}
+    counters = enumerate(control_interface.COUNTER_NAMES)
+    first = control_interface.Registers.COUNTERS
+    return ("# Control registers\n\n"
+            "All have 32 bits, behind an AXI4-Lite port. [Architecture](../../explanation/"
+            "architecture.md) says what each does.\n\n"
+            + table(["address", "register"], (
+                [f"`{value:#04x}`", f"`{name}`"] for name, value in addresses.items()))
+            + "\n## Counters\n\nCycles, modulo 2^32.\n\n"
+            + table(["address", "counter"], (
+                [f"`{first + 4 * index:#04x}`", f"`{name}`"] for index, name in counters))
+            + "\n## Error codes\n\nBits 8…11 of STATUS.\n\n"
+            + table(["code", "meaning"], control_interface.Status.codes.items()))
+
+
+def link() -> str:
+    """Return the page of the link's constants."""
+    return ("# Constants of the link\n\n[The link](../link.md) explains them.\n\n"
+            + table(["constant", "value"], (
+                [f"`{name}`", f"`{value:#x}`"] for name, value in (
+                    ("FLAG", frames.FLAG), ("ESCAPE", frames.ESCAPE), ("FLIP", frames.FLIP),
+                    ("CRC_START", frames.CRC_START), ("VERSION", frames.VERSION),
+                    ("MAX_PAYLOAD", frames.MAX_PAYLOAD))))
+            + "\n## Commands\n\n"
+            + table(["number", "command"], ([one.value, f"`{one.name}`"] for one in frames.Command))
+            + "\n## Statuses\n\n"
+            + table(["number", "status"], ([one.value, f"`{one.name}`"] for one in frames.Status)))
+
+
 def interface() -> str:
     """Return the page of the Python interface, as its docstrings have it."""
     def signature(name: str, found: Any) -> str:
@@ -161,7 +195,8 @@ def errors() -> str:
             + table(["class", "second base", "module", "raised for"], sorted(rows)))
 
 
-PAGES = {"commands": commands, "interface": interface, "errors": errors, "machines": machines,
+PAGES = {"commands": commands, "interface": interface,
+         "registers": registers, "link": link, "errors": errors, "machines": machines,
          "datatypes": datatypes, "families": families, "layouts": layouts, "boards": boards}
 
 
