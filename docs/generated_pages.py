@@ -12,14 +12,13 @@ import bitwright
 from bitwright.compiler.checkpoints.registry import containers_table
 from bitwright.compiler.layouts import layouts_table
 from bitwright.fpga.boards.registry import BOARDS
-from bitwright.fpga.commands.root_command import BITWRIGHT
+from bitwright.fpga.commands.command_reference import command_reference
 from bitwright.fpga.link import frames
 from bitwright.hw.commands.elements import element_rows
 from bitwright.hw.commands.machines import machine_fields
 from bitwright.hw.machine import control_interface
 from bitwright.hw.machine.presets import PRESETS
 from bitwright.models.architectures.families import EXAMPLES, families_table
-from bitwright.models.command_line.program import as_typer
 from bitwright.models.datatypes.catalog import DATATYPES, MIXTURES
 from bitwright.models.quantization.schemes import SCHEMES
 
@@ -98,20 +97,6 @@ def boards() -> str:
             "them.\n\n" + table(["board", "chip", "memory", "core clock, MHz", "machine"], (
                 [f"`{name}`", board.chip, board.memory.label, f"{board.clock_mhz:g}",
                  f"`{board.preset().name}`"] for name, board in BOARDS.items())))
-
-
-def commands() -> str:
-    """Return the page of all commands, as their help has it."""
-    def page(path: Sequence[str], command: Any) -> str:
-        options = [option for option in command.params if not getattr(option, "hidden", False)]
-        return (f"\n## `bitwright {' '.join(path)}`\n\n{' '.join(command.help.split())}\n\n"
-                + table(["argument", "meaning"], (
-                    [" ".join(f"`{name}`" for name in option.opts)
-                     if option.param_type_name == "option" else f"`{option.name.upper()}`",
-                     " ".join((option.help or "").split())] for option in options)))
-
-    return "# Commands\n\n`bitwright --help` lists them.\n" + "".join(
-        page(path, as_typer(entry)) for path, entry in BITWRIGHT.commands())
 
 
 def registers() -> str:
@@ -195,7 +180,7 @@ def errors() -> str:
             + table(["class", "second base", "module", "raised for"], sorted(rows)))
 
 
-PAGES = {"commands": commands, "interface": interface,
+PAGES = {"commands": command_reference, "interface": interface,
          "registers": registers, "link": link, "errors": errors, "machines": machines,
          "datatypes": datatypes, "families": families, "layouts": layouts, "boards": boards}
 

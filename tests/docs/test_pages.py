@@ -159,7 +159,7 @@ def test_the_reference_is_written_from_code(tmp_path):
     run([sys.executable, "-c", code, str(ROOT / "docs"), str(tmp_path / "pages")], tmp_path)
     text = (tmp_path / "pages/commands.md").read_text(encoding="utf-8")
     for path in COMMANDS:
-        assert f"## `bitwright {' '.join(path)}`" in text
+        assert f"# bitwright {' '.join(path)}\n" in text
     assert "`memory_bits`" in (tmp_path / "pages/machines.md").read_text(encoding="utf-8")
     assert "`bitmod4`" in (tmp_path / "pages/datatypes.md").read_text(encoding="utf-8")
     assert "`mixtral`" in (tmp_path / "pages/families.md").read_text(encoding="utf-8")
