@@ -1,6 +1,7 @@
 """Lists the steps of a program: each multiplies one chunk of weights with one block of token tiles.
 """
 
+from itertools import accumulate
 from typing import NamedTuple
 
 from bitwright.hw.tiling.tile_plan import Plan
@@ -81,23 +82,25 @@ class Schedule:
         self.weights: list[WeightLoad] = []   # per step of a block
         self.starts: list[int] = []           # K-tiles of the output tile before the step
         self.loads: list[bool] = []           # activations come for this step alone
+        ends = list(accumulate(plan.chunks))
+        like = {channels: [weight_load(plan, channels, k_tiles, done)
+                           for k_tiles, done in zip(plan.chunks, ends, strict=True)]
+                for channels in dict.fromkeys(plan.tiles)}     # output tiles are of few sizes
         for channels in plan.tiles:
-            done = 0
-            for chunk, k_tiles in enumerate(plan.chunks):
-                self.starts.append(done)
-                done += k_tiles
-                self.weights.append(weight_load(plan, channels, k_tiles, done))
-                self.loads.append(chunk >= plan.kept)
-        self.act_starts = [plan.act_words(start) for start in self.starts]
+            self.weights += like[channels]
+        starts = [0, *ends[:-1]]
+        self.starts += starts * len(plan.tiles)
+        self.loads += [chunk >= plan.kept for chunk in range(len(ends))] * len(plan.tiles)
+        self.act_starts = [plan.act_words(start) for start in starts] * len(plan.tiles)
 
     def weight_places(self) -> int:
         """Chunks of weights that the buffers hold at a time."""
-        plan, machine, loads = self.plan, self.plan.machine, self.weights
+        plan, machine, loads = self.plan, self.plan.machine, dict.fromkeys(self.weights)
         words = max(plan.weight_words(load.channels, load.k_tiles) for load in loads)
         scales = max(plan.scale_words(load.channels, load.groups) for load in loads)
         places = min(machine.weight_depth // words, machine.scale_depth // scales)
         if plan.stay:
-            return len(loads)
+            return len(self.weights)
         if plan.kept:
             return min(places, plan.kept + 1)
         return places
@@ -159,7 +162,9 @@ class Schedule:
             opens, ends = index == 0, index == count - 1
             final = start + load.k_tiles == plan.k_tiles
             following = self.weights[index + 1] if not ends else None
-            key = start, load, following, opens, index + 2 == count  # ahead of the last
+            # A load is known by its start and channels. The step ahead of the last is another one.
+            key = (start, load.channels, following and following.channels, opens,
+                   index + 2 == count)
             if key in known:
                 steps.append(known[key])
                 continue

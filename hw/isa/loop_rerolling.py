@@ -19,7 +19,10 @@ def rolled(items: Sequence[Item], emit: Callable[[Item], Sequence[Node]]) -> lis
     loops. Greedy: at each place the repetition that covers most, the shortest body of those. What
     would lie deeper than loops nest is written out."""
     numbers: dict[Item, int] = {}
-    keys = [numbers.setdefault(item, len(numbers)) for item in items]
+    # Many items are one object, whose hash is taken once.
+    objects = {id(item): item for item in items}
+    of_object = {key: numbers.setdefault(item, len(numbers)) for key, item in objects.items()}
+    keys = [of_object[id(item)] for item in items]
     return _rolled(keys, [tuple(emit(item)) for item in numbers])
 
 
