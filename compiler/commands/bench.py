@@ -1,4 +1,4 @@
-"""Time and memory of mapping models, each in its own process, and time of estimating one."""
+"""The command ``bench``: time and memory of mapping models, each in its own process."""
 
 import json
 import os
@@ -14,8 +14,10 @@ from bitwright.compiler.mapping.map_shapes import map_shapes
 from bitwright.hw.machine.presets import PRESETS
 from bitwright.models.architectures.families import read_config
 from bitwright.models.assets.fetch import model_path
+from bitwright.models.command_line.option_groups import Json, JsonFile
+from bitwright.models.command_line.options_and_files import say, write_text
 
-__all__ = ["MAPS", "bench_map", "bench_shapes"]
+__all__ = ["MAPS", "bench", "bench_map", "bench_shapes"]
 
 SHAPES_TARGET_SECONDS = 2
 
@@ -49,8 +51,9 @@ def bench_map(job: Map) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch) / job.model
         start = time.perf_counter()
-        peak = _peak([sys.executable, "-m", "compiler", "map", str(checkpoint), "--machine",
-                      "ulx3s-85f", *job.options, "--tokens", "128", "--out", str(out), "--json"])
+        peak = _peak([sys.executable, "-m", "bitwright.compiler", "map", str(checkpoint),
+                      "--machine", "ulx3s-85f", *job.options, "--tokens", "128",
+                      "--out", str(out), "--json"])
         seconds = time.perf_counter() - start
         totals = json.loads((out / "report.json").read_text())["totals"]
     return {"model": job.model, "tokens": 128, "seconds": seconds, "target_seconds": job.seconds,
@@ -70,3 +73,33 @@ def bench_shapes() -> dict[str, Any]:
             "target_seconds": SHAPES_TARGET_SECONDS, "layers": prefill["totals"]["layers"],
             "prefill_cycles": prefill["totals"]["cycles"],
             "decode_cycles": decode["totals"]["cycles"]}
+
+
+def bench(out: JsonFile = None, as_json: Json = False) -> None:
+    """Measure time and peak memory of mapping, and time of estimating.
+
+    It maps MiniLM and SmolLM2, and estimates Llama-2-7B.
+    """
+    say("estimating the shapes of Llama-2-7B")
+    shapes = bench_shapes()
+    maps = []
+    for job in MAPS:
+        say(f"mapping {job.model}")
+        maps.append(bench_map(job))
+    found = {"maps": maps, "shapes": shapes}
+    if out is not None:
+        write_text(out, json.dumps(found, indent=2) + "\n")
+    if as_json:
+        print(json.dumps(found))
+    else:
+        _print(maps, shapes)
+
+
+def _print(maps: list[dict[str, Any]], shapes: dict[str, Any]) -> None:
+    for each in maps:
+        print(f"map {each['model']}, {each['tokens']} tokens, ulx3s-85f: {each['seconds']:.1f} "
+              f"s (target {each['target_seconds']}), peak {each['peak_bytes'] / 1e6:,.0f} MB "
+              f"(target {each['target_bytes'] / 1e6:,.0f})")
+    print(f"shapes of Llama-2-7B, prefill of {shapes['tokens']:,} tokens and one more, "
+          f"ulx3s-85f: {shapes['seconds']:.2f} s (target {shapes['target_seconds']}), "
+          f"{shapes['prefill_cycles']:,} and {shapes['decode_cycles']:,} cycles")

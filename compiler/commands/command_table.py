@@ -5,7 +5,7 @@ from bitwright.models.command_line.command_table import Command, Group
 __all__ = ["COMPILER"]
 
 COMPILER = Group("compiler", "Maps a checkpoint to programs for a low-bit matrix machine.", (
-    Command("map", "bitwright.compiler.__main__:map_",
+    Command("map", "bitwright.compiler.commands.map:map_",
             "Map every linear layer of a checkpoint: programs, weights and a report."),
     Command("run", "bitwright.compiler.commands.run:run",
             "Run one layer of a mapped model, or a text through the whole model."),
@@ -13,7 +13,7 @@ COMPILER = Group("compiler", "Maps a checkpoint to programs for a low-bit matrix
             "Continue a prompt with a mapped decoder, token by token."),
     Command("perplexity", "bitwright.compiler.commands.perplexity:perplexity",
             "Measure a mapped decoder's perplexity on a text."),
-    Command("disasm", "bitwright.compiler.__main__:disasm",
+    Command("disasm", "bitwright.compiler.commands.disasm:disasm",
             "Print a mapped model's programs, one instruction per line."),
     Command("trace", "bitwright.compiler.commands.trace:trace",
             "Write what each engine does, cycle by cycle, in Chrome's trace format."),
@@ -21,8 +21,8 @@ COMPILER = Group("compiler", "Maps a checkpoint to programs for a low-bit matrix
             "Compare DRAM bytes and cycles of the two schedulers, layer by layer."),
     Command("sweep", "bitwright.compiler.commands.sweep:sweep_command",
             "Estimate workloads on several machines: cycles, and the LUTs of the machine."),
-    Command("demo", "bitwright.compiler.__main__:demo",
+    Command("demo", "bitwright.compiler.commands.demo:demo",
             "Map MiniLM and run one of its layers on the RTL."),
-    Command("bench", "bitwright.compiler.__main__:bench",
+    Command("bench", "bitwright.compiler.commands.bench:bench",
             "Measure time and peak memory of mapping, and time of estimating."),
 ))

@@ -1,28 +1,36 @@
-"""The whole path in one command: a real model, a real sentence, the RTL, every bit compared."""
+"""The command ``demo``: a real model, a real sentence, the RTL, every bit compared."""
 
+import json
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
+import typer
 
 from bitwright.compiler.checkpoints.open_checkpoint import open_checkpoint
 from bitwright.compiler.commands import terminal_report as show
 from bitwright.compiler.image.mapped_image import open_image, report
 from bitwright.compiler.ir.program import Options
 from bitwright.compiler.mapping.map_checkpoint import map_checkpoint
+from bitwright.compiler.passes.session import Watch
 from bitwright.compiler.runtime.run_layer import bias, execute, matrix
+from bitwright.hw.commands.machine_choice import MachineChoice
 from bitwright.hw.machine.description import Machine
 from bitwright.models.assets.fetch import model_path
 from bitwright.models.assets.tokenizer import TextTokenizer
+from bitwright.models.command_line.option_groups import Json
 from bitwright.models.inference.golden import dequantize_output, mpgemm
 from bitwright.models.inference.reference_bert import float_linear, forward
 from bitwright.models.quantization.rounding import quantize_activations
 from bitwright.sim.verilator.simulator import build
 
-__all__ = ["run_demo"]
+__all__ = ["demo", "run_demo"]
+
+MACHINE = MachineChoice()
 
 
 STEPS = """The demo takes four steps, about two minutes of CPU time the first time:
@@ -47,15 +55,19 @@ def _note(text: str) -> None:
     print(f"  {text}", file=sys.stderr, flush=True)
 
 
-def run_demo(layer: str, sentence: str, out: Path, machine: Machine) -> bool:
+def run_demo(layer: str, sentence: str, out: Path, machine: Machine) -> dict[str, Any]:
     """Map MiniLM to int4 in groups of 64 for the sentence's tokens, run ``layer`` on the RTL with
-    the activations that the sentence gives it, and print what came out. True if every bit and
-    every counter is as the models say."""
+    the activations that the sentence gives it, and print what came out.
+
+    Returns the figures as JSON values; ``good`` is true if every bit and every counter is as the
+    models say.
+    """
     source = model_path("minilm")
     ids = TextTokenizer(source).encode(sentence)
     print(STEPS)
     with _step(1, f"map {source.name} to {out}"), show.progress(False) as track:
-        program = map_checkpoint(source, out, machine, Options(tokens=len(ids)), track=track)
+        program = map_checkpoint(source, out, machine, Options(tokens=len(ids)),
+                                 watch=Watch(track=track))
     show.print_report(report(program))
     print()
     image = open_image(out)
@@ -90,4 +102,29 @@ def run_demo(layer: str, sentence: str, out: Path, machine: Machine) -> bool:
     print(f"outputs against the layer in float: {-10 * np.log10(noise):.1f} dB signal to noise")
     print(f"RTL: {took:.1f} s, {result.cycles / took:,.0f} cycles/s")
     print("equal to the last bit and cycle" if result.good else "something differs")
-    return result.good
+    return {"layer": layer, "machine": machine.name, "tokens": len(ids), "mismatches": wrong,
+            "cycles": result.cycles, "model_cycles": result.model_cycles,
+            "seconds": round(took, 3), "good": result.good}
+
+
+def demo(
+    layer: Annotated[str, typer.Option(
+        help="Layer to run on the RTL.")] = "encoder.layer.0.intermediate.dense",
+    sentence: Annotated[str, typer.Option(
+        help="What the model reads.")] = ("A systolic array of small tables multiplies four-bit "
+                                          "weights, one bit-plane per cycle."),
+    out: Annotated[Path, typer.Option(help="Folder for the mapped model.")] = Path("build/minilm"),
+    where: MachineChoice = MACHINE,
+    as_json: Json = False,
+) -> None:
+    """Map MiniLM and run one of its layers on the RTL.
+
+    The layer gets a real sentence's activations. With --json the text goes to the error stream.
+    Exit status 1 if a bit or a cycle differs from the models'.
+    """
+    with redirect_stdout(sys.stderr if as_json else sys.stdout):
+        found = run_demo(layer, sentence, out, where.read())
+    if as_json:
+        print(json.dumps(found))
+    if not found["good"]:
+        raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""``python -m compiler schedule``: what the two ways to schedule a layer cost, side by side."""
+"""The command ``schedule``: what the two ways to schedule a layer cost, side by side."""
 
 import json
 from collections.abc import Iterable
@@ -15,17 +15,19 @@ from bitwright.compiler.mapping.map_shapes import shapes_program
 from bitwright.compiler.scheduling.cosma import SolverError, schedule
 from bitwright.compiler.scheduling.ilp_tiling import SECONDS, choose_plan, grid_of
 from bitwright.compiler.scheduling.layer_plan import plan_layer
-from bitwright.hw.elements.element_option import Pe
+from bitwright.hw.commands.machine_choice import MachineChoice
 from bitwright.hw.machine.description import Machine
-from bitwright.hw.machine.presets import PRESETS, machine
 from bitwright.hw.tiling.tile_plan import Plan
 from bitwright.models.architectures.families import EXAMPLES, read_config
-from bitwright.models.command_line.options_and_files import overrides
+from bitwright.models.command_line.option_groups import Json, WeightChoice
+from bitwright.models.command_line.options_and_files import say
+from bitwright.models.command_line.progress_lines import counted
 from bitwright.sim.cycle_model.memory_timing import Memory
 from bitwright.sim.performance.gemm_estimate import plan_cycles
 
 __all__ = ["compare_schedules", "schedule_command"]
 
+MACHINE, WEIGHTS = MachineChoice(), WeightChoice()
 MOST_STEPS = 64  # of a layer whose replacement is solved step by step
 
 
@@ -47,7 +49,7 @@ def compare_schedules(ops: Iterable[LinearOp], where: Machine, memory: Memory,
                       seconds: float) -> list[dict[str, Any]]:
     """One row per shape and datatype."""
     rows: dict[tuple, dict[str, Any]] = {}
-    for op in ops:
+    for op in counted([*ops], "layers", say):
         key = (op.m, op.stored_k, op.n, op.chosen, op.group_size, op.asymmetric)
         if key in rows:
             rows[key]["count"] += 1
@@ -96,40 +98,42 @@ def _print(rows: list[dict[str, Any]], totals: dict[str, int]) -> None:
 
 def schedule_command(
     folder: Annotated[Path | None, typer.Argument(
-        metavar="[DIR]", help="Folder that `map` wrote; or give --shapes-only.")] = None,
+        metavar="[DIR]", help="Folder that 'bitwright map' wrote; or give --shapes-only.")] = None,
     shapes_only: Annotated[str | None, typer.Option(
         "--shapes-only", metavar="CONFIG",
         help=f"A config.json, or one of {', '.join(EXAMPLES)}.")] = None,
-    machine_: Annotated[str, typer.Option(
-        "--machine", help=f"With --shapes-only: {', '.join(PRESETS)}, or a .toml or .json "
-                          "file.")] = "ulx3s-85f",
-    pe: Pe = None,
-    settings: Annotated[list[str] | None, typer.Option(
-        "--set", metavar="KEY=VALUE", help="Change a field of that machine; repeatable.")] = None,
-    weights: Annotated[str, typer.Option(help="With --shapes-only: a datatype.")] = "int4",
+    where: MachineChoice = MACHINE,
+    weights: WeightChoice = WEIGHTS,
     tokens: Annotated[int | None, typer.Option(
-        min=1, max=1 << 20, help="With --shapes-only: tokens per launch.")] = None,
-    seconds: Annotated[float, typer.Option(min=0.1, help="Of the solver, per layer.")] = SECONDS,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
+        "--tokens", min=1, max=1 << 20, help="Tokens per launch; 128, or those of an image, if "
+                                             "left out.")] = None,
+    seconds: Annotated[float, typer.Option(
+        min=0.1, help="Seconds that the solver may take per layer.")] = SECONDS,
+    as_json: Json = False,
 ) -> None:
-    """DRAM bytes and cycles of every layer under the heuristic and under the integer program,
-    beside the bytes that must move. "free replacement" is the least for the program's order of
-    steps if any tile may stay as long as it likes, for layers of few steps."""
+    """Compare DRAM bytes and cycles of the two schedulers, layer by layer.
+
+    They stand beside the bytes that must move. "free replacement" is the least for the integer
+    program's order of steps if any tile may stay as long as it likes, for layers of few steps. The
+    machine, the weights and the tokens go with --shapes-only.
+    """
     if (folder is None) == (shapes_only is None):
         raise typer.BadParameter("give a folder or --shapes-only", param_hint="DIR")
     if folder is not None:
         image = open_image(folder)
-        where, memory = image.machine, image.options.memory
+        machine, memory = image.machine, image.options.memory
         ops: Iterable[LinearOp] = image.layers.values()
     else:
         assert shapes_only is not None
-        where, memory = machine(machine_, overrides(settings), pe), Memory()
-        program: Program = shapes_program(read_config(shapes_only), where,
-                                          Options(weights=weights), tokens=tokens)
+        machine, memory = where.read(), Memory()
+        options = Options(weights=weights.weights, group_size=weights.group_size,
+                          asymmetric=weights.asymmetric)
+        program: Program = shapes_program(read_config(shapes_only), machine, options,
+                                          tokens=tokens)
         ops = program.linears
-    rows = compare_schedules(ops, where, memory, seconds)
+    rows = compare_schedules(ops, machine, memory, seconds)
     totals = _totals(rows)
     if as_json:
-        print(json.dumps({"machine": where.name, "layers": rows, "totals": totals}))
+        print(json.dumps({"machine": machine.name, "layers": rows, "totals": totals}))
     else:
         _print(rows, totals)

@@ -14,6 +14,8 @@ from bitwright.compiler.html_report.sections import programs_line
 from bitwright.compiler.ir.program import LinearOp
 from bitwright.compiler.passes.session import Track
 from bitwright.compiler.runtime.run_layer import Result
+from bitwright.models.command_line.options_and_files import say
+from bitwright.models.command_line.progress_lines import counted
 
 __all__ = ["print_report", "print_result", "progress", "terminal"]
 
@@ -109,9 +111,10 @@ def print_result(result: Result) -> None:
 
 @contextmanager
 def progress(quiet: bool) -> Iterator[Track]:
-    """A bar on the standard error stream if that is a terminal and ``quiet`` is not set."""
+    """Show progress over layers on the error stream: a bar if that is a terminal and ``quiet`` is
+    not set, else a line now and then."""
     if quiet or not sys.stderr.isatty():
-        yield lambda items, label: items
+        yield lambda items, label: counted(items, label, say)
         return
     with Progress(console=Console(stderr=True), transient=True) as bar:
         def track(items: tuple[LinearOp, ...], label: str) -> Iterable[LinearOp]:

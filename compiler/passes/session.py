@@ -1,6 +1,6 @@
 """Holds what passes share besides the program: the open checkpoint, the folder being written."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitwright.compiler.checkpoints.checkpoint import Checkpoint
-from bitwright.compiler.ir.program import LinearOp
+from bitwright.compiler.ir.program import LinearOp, Program
 
-__all__ = ["Progress", "Session"]
+__all__ = ["Progress", "Session", "Watch"]
 
 class Track(Protocol):
     """Hands items on and shows how far it is."""
@@ -22,6 +22,13 @@ class Track(Protocol):
 class Progress:
     """All that passes share which look at shapes alone."""
     track: Track = lambda items, label: items
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watch(Progress):
+    """Who looks on while a checkpoint is mapped: ``after`` is called with each pass's name and
+    result."""
+    after: Callable[[str, Program], None] = lambda name, program: None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from bitwright.compiler.runtime.launcher import Launches
 from bitwright.compiler.runtime.mapped_model import MappedModel
 from bitwright.models.nonlinear.floating_point import FLOAT, Functions
 
-__all__ = ["Generated", "generate", "sample"]
+__all__ = ["Generated", "Sampling", "generate", "sample"]
 
 UNFINISHED = "\N{REPLACEMENT CHARACTER}"  # what a part of a character decodes to
 
@@ -73,8 +73,18 @@ def _ends(config: dict[str, Any]) -> set[int]:
             if isinstance(token, int)}
 
 
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is chosen: the likeliest at temperature 0, else drawn with ``seed``."""
+    temperature: float = 0.0
+    seed: int = 0
+
+
+LIKELIEST = Sampling()
+
+
 def generate(image: Image, prompt: str, tokens: int, launches: Launches, form: KeyForm | None, *,
-             functions: Functions = FLOAT, temperature: float = 0.0, seed: int = 0,
+             functions: Functions = FLOAT, sampling: Sampling = LIKELIEST,
              emit: Callable[[str], None] = lambda text: None) -> Generated:
     """Up to ``tokens`` tokens after ``prompt``, fewer where the model ends its text. ``emit`` gets
     the text as it comes. Raises :class:`ImageError` for a model that gives no text."""
@@ -90,7 +100,7 @@ def generate(image: Image, prompt: str, tokens: int, launches: Launches, form: K
         raise ImageError(f"prompt and --tokens must be at most {most} tokens together, the "
                          f"positions of the model, not {total}")
     network, ends = mapped.on_array(launches, form, functions), _ends(mapped.config)
-    cache, rng = network.arithmetic.cache(), np.random.default_rng(seed)
+    cache, rng = network.arithmetic.cache(), np.random.default_rng(sampling.seed)
     found, reading = Generated(prompt=prompt, prompt_tokens=len(ids)), ids
     if image.options.decode and launches.reports.cycles:
         found.programs = {name: sum(launches.model(op.launches[name]).counters["run"]
@@ -102,7 +112,7 @@ def generate(image: Image, prompt: str, tokens: int, launches: Launches, form: K
         found.seconds.append(time.monotonic() - started)
         if launches.reports.cycles:
             found.cycles.append(launches.totals.cycles - before)
-        token = sample(logits, temperature, rng)
+        token = sample(logits, sampling.temperature, rng)
         found.ids.append(token)
         if token in ends:
             break

@@ -6,14 +6,16 @@ fields' defaults for that command.
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
 
-__all__ = ["Json", "JsonFile", "Seed", "WeightChoice", "spread"]
+from bitwright.models.errors import UnknownNameError
+
+__all__ = ["Json", "JsonFile", "Seed", "WeightChoice", "one_of", "spread"]
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")]
 JsonFile = Annotated[Path | None, typer.Option("--out", help="JSON file to write.")]
@@ -32,6 +34,14 @@ class WeightChoice:
                                     "scheme's own if left out, which is 64 for most.")] = None
     asymmetric: Annotated[bool, typer.Option(
         "--asymmetric", help="Give every group an offset.")] = False
+
+
+def one_of(option: str, value: str, known: Iterable[str]) -> str:
+    """Return ``value`` if it is known. ``UnknownNameError`` lists what is known."""
+    names = list(known)
+    if value not in names:
+        raise UnknownNameError(f"{option} must be one of {', '.join(names)}, not {value!r}")
+    return value
 
 
 def spread(command: Callable[..., Any]) -> Callable[..., Any]:

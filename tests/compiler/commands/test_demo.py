@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-import bitwright.compiler.__main__
 import bitwright.compiler.commands.demo
+import bitwright.compiler.commands.disasm
 import bitwright.compiler.runtime.run_layer
 from bitwright.compiler.commands import terminal_report as show
 from tests.compiler.tiny import DOWN, bert_tensors, write_checkpoint
@@ -73,7 +73,7 @@ def test_interrupt_ends_with_130(command, mapped, monkeypatch):
     def interrupt(folder):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(bitwright.compiler.__main__, "open_image", interrupt)
+    monkeypatch.setattr(bitwright.compiler.commands.disasm, "open_image", interrupt)
     assert command("disasm", mapped)[0] == 130
 
 

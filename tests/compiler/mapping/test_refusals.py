@@ -98,7 +98,7 @@ def test_missing_and_truncated_checkpoints(command, checkpoint, tmp_path):
 def test_wrong_usage(command, checkpoint, tmp_path, arguments):
     out = ("--out", tmp_path / "out") if arguments and arguments != ("--out",) else ()
     code, out_text, err = command("map", checkpoint, *out, *arguments)
-    assert code == 2 and out_text == "" and "Error" in err
+    assert code == 2 and out_text == "" and "error" in err.lower()
     assert not list(tmp_path.iterdir())
 
 

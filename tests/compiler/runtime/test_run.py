@@ -179,4 +179,4 @@ def test_truncated_and_archived_arrays(command, mapped, tmp_path):
     ("--layer", QUERY, "--seed", 1, "--input", "a.npy")])
 def test_wrong_usage(command, mapped, arguments):
     code, out, err = command("run", mapped, *arguments)
-    assert code == 2 and out == "" and "Error" in err
+    assert code == 2 and out == "" and "error" in err.lower()
