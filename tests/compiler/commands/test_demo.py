@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+import bitwright.compiler.backends.rtl
 import bitwright.compiler.commands.demo
 import bitwright.compiler.commands.disasm
-import bitwright.compiler.runtime.run_layer
 from bitwright.compiler.commands import terminal_report as show
 from tests.compiler.tiny import DOWN, bert_tensors, write_checkpoint
 
@@ -52,13 +52,13 @@ def test_demo(demo, tmp_path):
 
 
 def test_demo_fails_on_one_wrong_bit(demo, monkeypatch):
-    run = bitwright.compiler.runtime.run_layer.run
+    run = bitwright.compiler.backends.rtl.run
 
     def flip(*arguments, **more):
         result = run(*arguments, **more)
         return dataclasses.replace(result, dump=bytes([result.dump[0] ^ 1]) + result.dump[1:])
 
-    monkeypatch.setattr(bitwright.compiler.runtime.run_layer, "run", flip)
+    monkeypatch.setattr(bitwright.compiler.backends.rtl, "run", flip)
     code, out, _ = demo()
     assert code == 1 and "something differs" in out and "mismatches  1" in out
     assert "mismatching bits: 0 " not in out

@@ -8,9 +8,9 @@ import pytest
 from tests.compiler.tiny import BERT, DOWN, FILES, QUERY, bert_tensors, map_tiny, write_checkpoint
 
 
-def refused(result, *words):
+def refused(result, *words, status=1):
     code, out, err = result
-    assert code == 1 and out == ""
+    assert code == status and out == ""
     assert err.startswith("error: ") and err.count("\n") == 1
     for word in words:
         assert word in err
@@ -80,7 +80,9 @@ def test_accumulator_just_below_the_limit(command, tmp_path):
     (("--config", "absent.json"), ("absent.json",)),
 ])
 def test_bad_requests(command, checkpoint, tmp_path, arguments, words):
-    refused(map_tiny(command, checkpoint, tmp_path / "out", *arguments), *words)
+    unknown = arguments in (("--machine", "nope"), ("--set", "colour=1"))
+    refused(map_tiny(command, checkpoint, tmp_path / "out", *arguments), *words,
+            status=2 if unknown else 1)
     assert not list(tmp_path.iterdir())
 
 
