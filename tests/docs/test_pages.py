@@ -121,6 +121,16 @@ def test_the_code_of_a_page_runs(name, tmp_path):
         run([sys.executable, "-c", "\n".join(names)], tmp_path)
 
 
+@pytest.mark.parametrize("name", [name for name, page in zip(NAMES, PAGES, strict=True)
+                                  if any(block.words == ("py",) for block in blocks(page))])
+def test_code_taken_from_tests_stands_there(name):
+    """A block marked ``py`` is part of a file that tests run."""
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py")]
+    for block in blocks(ROOT / name):
+        if block.words == ("py",):
+            assert any(block.text.strip("\n") in source for source in sources), block.text
+
+
 def run(words: list[str], folder: Path) -> None:
     done = subprocess.run(words, cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
