@@ -29,5 +29,5 @@ def test_formats_lists_it(bitwright):
     rows = json.loads(bitwright(PLUGIN, "formats", "--json").stdout)
     (row,) = (row for row in rows if row["name"] == "squares4")
     assert (row["bits"], row["min"], row["max"]) == (4, -49, 49)
-    done = bitwright("", "formats", "squares4", status=1)
+    done = bitwright("", "formats", "squares4", status=2)
     assert "not 'squares4'" in done.stderr and done.stderr.count("\n") == 1
