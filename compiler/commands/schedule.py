@@ -47,7 +47,7 @@ def _free_bytes(plan: Plan, seconds: float) -> int | None:
 
 def compare_schedules(ops: Iterable[LinearOp], where: Machine, memory: Memory,
                       seconds: float) -> list[dict[str, Any]]:
-    """One row per shape and datatype."""
+    """Return one row per shape and datatype."""
     rows: dict[tuple, dict[str, Any]] = {}
     for op in counted([*ops], "layers", say):
         key = (op.m, op.stored_k, op.n, op.chosen, op.group_size, op.asymmetric)

@@ -107,7 +107,8 @@ class Image:
                 f"{self.machine.name}: {len(self.layers)} layers, {self.options.tokens} tokens)")
 
     def layer(self, name: str, decode: bool = False) -> LinearOp:
-        """As its first program runs it, or, with ``decode``, the one for one token."""
+        """Return the layer as its first program runs it, or as the one-token program does, with
+        ``decode``."""
         if name not in self.layers:
             close = difflib.get_close_matches(name, self.layers, n=1, cutoff=0)
             raise ImageError(f"no layer of {self.folder} is named {show(name)}; the closest of "
@@ -121,7 +122,7 @@ class Image:
         return op.launched(DECODE)
 
     def code(self, op: LinearOp, program: str = PREFILL) -> bytes:
-        """One of the layer's programs as stored."""
+        """Return one of the layer's programs as stored."""
         offset, instructions = op.placed.codes[program]
         with (self.folder / PROGRAM_FILE).open("rb") as file:
             file.seek(offset)

@@ -60,7 +60,7 @@ class Layer:
                                      f"[{', '.join(map(str, wanted))}], not {list(found)}")
 
     def take(self, suffix: str, dtypes: Sequence[str], shape: Sequence[int | None]) -> NDArray:
-        """As stored; 8-bit floats as their bytes."""
+        """Read the part as stored; 8-bit floats come as their bytes."""
         self.check(suffix, dtypes, shape)
         return self.tensors.raw(self.name(suffix))
 
@@ -107,7 +107,8 @@ def unpack_stream(words: NDArray, bits: int, count: int) -> NDArray[np.uint8]:
 
 
 def unpack_words(words: NDArray, bits: int, count: int) -> NDArray[np.uint8]:
-    """As :func:`unpack_stream` for words of ``32 // bits`` whole values, the bits above unused."""
+    """Unpack words of ``32 // bits`` whole values, the bits above unused; else like
+    :func:`unpack_stream`."""
     words = np.ascontiguousarray(words).view(np.uint32)
     found = np.empty((len(words), words.shape[1], 32 // bits), dtype=np.uint8)
     for at in range(32 // bits):

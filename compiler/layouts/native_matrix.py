@@ -90,7 +90,7 @@ class NativeMatrix:
         return found
 
     def positive(self) -> "NativeMatrix":
-        """The same weights with scales that are not negative.
+        """Return the same weights with scales that are not negative.
 
         A symmetric datatype takes the code of ``-v``. Two's complement has none for its least
         value, but ``-v = ~v + 1``: the group's codes are complemented, and its offset grows by the

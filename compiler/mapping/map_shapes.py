@@ -18,7 +18,8 @@ __all__ = ["map_shapes", "shapes_program"]
 
 
 def count_tokens(model: Transformer, tokens: int | None, context: int) -> int:
-    """``tokens`` if the model takes so many; without it those of an image, or the default."""
+    """Return ``tokens`` if the model takes so many. Without it, return the tokens of an image, or
+    the default."""
     if model.patches:
         if tokens not in (None, model.positions) or context:
             raise MapError(f"--tokens must be {model.positions}, the patches of an image and its "

@@ -10,8 +10,8 @@ from bitwright.models.architectures.transformer import Transformer
 
 
 def launch_tokens(model: Transformer, tokens: int, name: str) -> int:
-    """``tokens``, or those of an image. Raises :class:`MapError` for another number than an image
-    has, and for more than the model has positions."""
+    """Return ``tokens``, or the tokens of an image. Raises :class:`MapError` for another number
+    than an image has, and for more than the model has positions."""
     if model.patches:
         if tokens not in (Options.tokens, model.positions):
             raise MapError(f"--tokens must be {model.positions}, the patches of an image and its "

@@ -41,7 +41,7 @@ def padding(op: LinearOp) -> list[str]:
 
 
 def layer_row(op: LinearOp, memory: Memory, result: CycleResult) -> dict[str, Any]:
-    """One row of the report, as docs/reference/report.md explains it."""
+    """Return one row of the report, as docs/reference/report.md explains it."""
     plan, machine = op.planned, op.planned.machine
     cycles = result.counters["run"]
     peak = machine.macs_per_cycle(plan.spec.slots)
@@ -87,8 +87,8 @@ def total_cycles(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def host_rows(program: Program, array_macs: int, left: Mapping[AttentionOp, str]
               ) -> list[dict[str, Any]]:
-    """Operators left to the host, like ones together, those of attention that the array does not
-    run included; shares are of all multiply-accumulates."""
+    """Return the operators left to the host, like ones together. Attention that the array does not
+    run is among them. Shares are of all multiply-accumulates."""
     ops = [*program.host, *(HostOp(name=op.name, operator=op.operator, macs=op.macs,
                                    elements=op.launches * op.m * op.n, reason=reason)
                             for op, reason in left.items())]

@@ -33,8 +33,8 @@ def check_finite(tensor: str, values: NDArray[np.floating]) -> None:
 
 def quantized(op: LinearOp, weight: NDArray[np.float32], options: Options
               ) -> tuple[QuantizedMatrix, tuple[str, ...]]:
-    """The layer's weights as chosen, and what there is to note of them. Raises :class:`MapError`
-    for a scale that underflows unless the options say what to do then."""
+    """Return the layer's weights as chosen, and notes on them. Raises :class:`MapError` for a scale
+    that underflows, unless the options say what to do then."""
     assert op.quantizer is not None
     kind, size = op.quantizer, None if op.quantizer.block else op.group_size
     empty = np.concatenate([Groups.of(weight[part], op.group_size).absmax == 0
@@ -60,8 +60,8 @@ def quantized(op: LinearOp, weight: NDArray[np.float32], options: Options
 
 def held(op: LinearOp, native: NativeMatrix, options: Options, act_bits: int
          ) -> tuple[QuantizedMatrix, tuple[str, ...]]:
-    """The layer's weights as stored, and what there is to note of them. Raises :class:`MapError`
-    as :func:`quantized` does."""
+    """Return the layer's weights as stored, and notes on them. Raises :class:`MapError` as
+    :func:`quantized` does."""
     digit_shift = max(digit.shift for digit in op.planned.spec.digits)
     try:
         found = hold(native, act_bits, digit_shift,
@@ -107,7 +107,7 @@ def _write(file: BinaryIO, offset: int, data: bytes) -> None:
 
 def _weights(program: Program, session: Session, found: LinearShape, op: LinearOp
              ) -> tuple[QuantizedMatrix, tuple[str, ...], Callable[[slice], NDArray]]:
-    """The layer's weights, what there is to note of them, and rows of what they stand for."""
+    """Return the layer's weights, notes on them, and rows of the values they stand for."""
     native = session.checkpoint.native(found)
     if native is not None:
         return *held(op, native, program.options, program.machine.act_bits), native.dequantize

@@ -20,7 +20,7 @@ class Track(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """All that passes share which look at shapes alone."""
+    """Holds what passes share that look at shapes alone."""
     track: Track = lambda items, label: items
 
 

@@ -49,8 +49,8 @@ class ImageWeights:
         return matrix(self.image, op).effective[:, :columns]
 
     def packed(self, op: LinearOp, plan: Plan) -> PackedWeights:
-        """As the image stores them where ``plan`` has the order of the mapped one, else packed
-        anew. May be called by several threads."""
+        """Return the weights as the image stores them if ``plan`` has the order of the mapped one;
+        else pack them anew. May be called by several threads."""
         if _order(plan) == _order(op.planned):
             return stored_weights(self.image, op)
         key = (op.name, *_order(plan))

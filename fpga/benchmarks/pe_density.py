@@ -162,6 +162,6 @@ def ratios(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def record(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """All that the bench gives, as JSON values."""
+    """Return all results of the bench, as JSON values."""
     return {"devices": {name: asdict(device) for name, device in DEVICES.items()},
             "rows": rows, "targets": targets(rows), "ratios": ratios(rows)}

@@ -32,7 +32,7 @@ def figure(value: float | None) -> str:
 
 
 def cells(row: Mapping[str, Any]) -> list[str]:
-    """One row of the bench, under :data:`HEADS`."""
+    """Return one row of the bench, under :data:`HEADS`."""
     lut4, work = row["lut4"], row.get("macs_per_cycle_per_1000_lut4", {})
     return [row["label"], row["device"], str(row["k_tile"]),
             *(f"{lut4[kind]:,}" for kind in ("logic", "carry", "ram", "ramw", "total")),

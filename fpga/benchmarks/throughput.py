@@ -36,7 +36,7 @@ def recorded_fmax(board: Board, machine: Machine) -> float | None:
 
 
 def widest(machine: Machine) -> Machine:
-    """The same array behind the widest memory port that its buffers' words allow."""
+    """Return the same array behind the widest memory port that its buffers' words allow."""
     for bits in (256, 128, 64, 32):
         try:
             return machine.replace(memory_bits=bits)

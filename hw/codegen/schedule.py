@@ -207,8 +207,9 @@ class Schedule:
 
     def _ahead(self, index: int, tiles: int, behind: int, opening: bool
                ) -> tuple[ActLoad | None, ...]:
-        """Each token tile is loaded before the ``exec`` of the one before it. Resident
-        activations are loaded so in the first step of all; later blocks come behind."""
+        """Return the loads that come before each ``exec`` of a step. Each token tile is loaded
+        before the ``exec`` of the tile before. Resident activations are loaded so in the first step
+        of all; later blocks come behind."""
         nothing: tuple[ActLoad | None, ...] = (None,) * tiles
         if self.plan.resident and not opening:
             return nothing

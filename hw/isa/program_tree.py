@@ -146,7 +146,7 @@ def parse(data: bytes) -> tuple[Node, ...]:
 
 
 def disassemble(data: bytes) -> str:
-    """One line per instruction: index, then text; loop bodies indented."""
+    """Return one line per instruction: index, then text. Loop bodies are indented."""
     lines, depth = [], 0
     parse(data)
     for at in range(0, len(data), INSTRUCTION_BYTES):

@@ -37,7 +37,7 @@ class Sizes:
 
     @property
     def element(self) -> Element:
-        """What is known of the machine's kind of element."""
+        """Return the description of the machine's kind of element."""
         return ELEMENTS[self.pe]
 
     @property
@@ -180,7 +180,7 @@ class Sizes:
 
     @property
     def row_act_bits(self) -> int:
-        """One row's part of an activation word."""
+        """Return the bits of one row's part of an activation word."""
         return self.builders * 4 * self.act_bits
 
     @property

@@ -91,7 +91,7 @@ def _runs(encoding: Encoding, kind: Any) -> Sequence[Sequence[int]]:
 
 # ---- storing ------------------------------------------------------------------------------------
 def relative(negative: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Signs of tables relative to those of their ancestors in the adder tree."""
+    """Return the signs of tables relative to the signs of their ancestors in the adder tree."""
     tables = np.arange(negative.shape[-1])
     ancestor = np.where(tables > 0, negative[..., tables & (tables - 1)], 0)
     return (negative ^ ancestor).astype(np.uint8)
@@ -108,7 +108,8 @@ def plane_fields(bits: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np
 
 
 def triple_fields(weights: NDArray[np.integer]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """The same of three weights in −1…+1 per table: ``|9·w0 + 3·w1 + w2|`` and sign (5 bits)."""
+    """Return the field of three weights in −1…+1 per table: ``|9·w0 + 3·w1 + w2|`` and a sign (5
+    bits)."""
     value = weights.reshape(*weights.shape[:-1], -1, 3).astype(np.int8) @ np.array(
         [9, 3, 1], dtype=np.int8)
     sign = relative((value < 0).astype(np.uint8))
@@ -132,7 +133,7 @@ def complement_error(sign: NDArray[np.uint8], subtract: bool) -> NDArray[np.int6
 
 def _plane(kind, plane: int, codes: NDArray[np.uint8], select: NDArray[np.uint8]
            ) -> NDArray[np.uint8]:
-    """One bit-plane, by table."""
+    """Return one bit-plane, by table."""
     types = kind.datatypes if isinstance(kind, Mixture) else (kind,)
     table = np.zeros((len(types), 1 << kind.bits), dtype=np.uint8)
     for row, dt in enumerate(types):

@@ -98,7 +98,7 @@ class _Builder:
         return self.linear(y)
 
     def block(self, prefix: str, sub_norm: str, x: str) -> str:
-        """One feed-forward block."""
+        """Build one feed-forward block."""
         model, inner = self.model, [self.linear(x) for _ in self.names.inner]
         if model.gated and len(inner) == 1:
             inner = self.split(inner[0], {f"{prefix}.gate": model.ffn, f"{prefix}.up": model.ffn})
@@ -109,7 +109,7 @@ class _Builder:
         return self.linear(y)
 
     def feed_forward(self, prefix: str, x: str) -> str:
-        """One block, or a mixture of them."""
+        """Build one feed-forward block, or a mixture of them."""
         model, names = self.model, self.names
         if model.experts == 1:
             return self.block(prefix, f"{prefix}.{names.sub_norms[1]}" if model.sub_norms else "",

@@ -59,7 +59,7 @@ class WatchedArithmetic(Arithmetic):
 
 @dataclass(frozen=True)
 class Subject:
-    """A model, what it reads, and ``score``: what the network's results are worth, beside those of
+    """A model, its texts, and ``score``, which rates the network's results beside the results of
     the model as it is."""
     config: Mapping[str, Any]
     tensors: Tensors
@@ -99,7 +99,7 @@ class Subject:
 
     @cached_property
     def embeddings(self) -> Array:
-        """Of the encoder as it is, [texts, hidden]."""
+        """Return the embeddings of the encoder as it is, [texts, hidden]."""
         return embeddings(self.network(), self.texts)
 
 
@@ -153,8 +153,9 @@ def decoder(count: int = 1) -> Subject:
 
 
 def sqnr(subject: Subject, bits: int) -> dict[str, NDArray[np.float64]]:
-    """Decibels of the activations of every layer, [layers, 2], by role: quantized to ``bits`` bits
-    as they come, and rotated first. Inputs are those of the model as it is, over all texts."""
+    """Return the signal to noise of every layer's activations in decibels, [layers, 2], by role.
+    Activations are quantized to ``bits`` bits as they come, and rotated first. Inputs are taken
+    from the model as it is, over all texts."""
     power: dict[str, NDArray[np.float64]] = {
         linear.name: np.zeros(3) for linear in subject.linears}
 

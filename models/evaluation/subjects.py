@@ -47,7 +47,7 @@ class Decoder:
     @classmethod
     @lru_cache(maxsize=1)
     def kept(cls, path: Path, text: Path, count: int) -> "Decoder":
-        """The same, kept for the next call."""
+        """Return the decoder, and keep it for the next call."""
         return cls(path, text, count)
 
 

@@ -85,8 +85,8 @@ def _read(decoder: Decoder, layers: Weights, integer: bool) -> float:
 
 
 def _mixture(layers: Weights, base: str) -> dict[str, Any]:
-    """Ratios of the squared errors of ``base`` and ``base_mse`` to those of each part, layer by
-    layer, by mixture and part."""
+    """Return the ratios of the squared errors of ``base`` and ``base_mse`` to the errors of each
+    part, layer by layer, by mixture and part."""
     def errors(weights: str) -> NDArray[np.float64]:
         return np.array([np.square(quantize(w, weights, MIXTURE_GROUP).dequantize() - w).sum()
                          for w in layers.values()])

@@ -26,7 +26,7 @@ class Variant:
 
     @property
     def label(self) -> str:
-        """As on the command line: ``int4``, ``int4:asym``, ``int4:clip``."""
+        """Return the variant's name on the command line: ``int4``, ``int4:asym``, ``int4:clip``."""
         return (self.name + (":asym" if self.asymmetric else "")
                 + (":clip" if self.clip_search else ""))
 

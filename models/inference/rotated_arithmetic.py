@@ -18,8 +18,8 @@ def rotated_tensors(linears: Iterable[LinearShape], tensors: Mapping[str, Array]
 
 
 class RotatedArithmetic(Arithmetic):
-    """``inner`` with the activations of the layers called ``names`` rotated before they reach it,
-    where their weights are those of :func:`rotate_weight`. Attention is left as it is."""
+    """Rotates the activations of the layers called ``names`` and passes them on to ``inner``. The
+    weights of these layers must come from :func:`rotate_weight`. Attention is left as it is."""
 
     def __init__(self, inner: Arithmetic, names: Collection[str]) -> None:
         self.inner, self.names = inner, frozenset(names)

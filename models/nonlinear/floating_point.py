@@ -26,7 +26,7 @@ class Functions(Protocol):
         """``x / sqrt(mean(x**2) + eps) * gain``."""
 
     def activation(self, name: str, x: Array) -> Array:
-        """One of :data:`ACTIVATIONS` of every entry."""
+        """Apply the function ``name`` of :data:`ACTIVATIONS` to every entry."""
 
 
 def gelu(x: Array) -> Array:

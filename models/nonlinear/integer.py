@@ -85,7 +85,8 @@ class Integer:
                      x.dtype)
 
     def rms_norm(self, x: Array, gain: Array, eps: float) -> Array:
-        """As :meth:`layer_norm`, with the root mean square for ``s`` and 1 in place of 2."""
+        """Normalize like :meth:`layer_norm`, with the root mean square for ``s`` and 1 in place of
+        2."""
         code, fraction, epsilon = self._enter(x, eps)
         g = _gain(gain, None)
         return _exit(norms.rms_norm(code, fraction, epsilon, g), g.fraction + norms.FRACTION,

@@ -111,6 +111,6 @@ def nearest_codes(x: ArrayLike, dt: Datatype) -> NDArray[np.uint8]:
 
 
 def nearest_codes_down(x: ArrayLike, dt: Datatype) -> NDArray[np.uint8]:
-    """As :func:`nearest_codes`, but a tie goes to the lesser value: value ``i`` is chosen for
-    ``middle[i-1] < x <= middle[i]``, which is BitMoD's rule."""
+    """Return codes like :func:`nearest_codes`, but a tie goes to the lesser value. Value ``i`` is
+    chosen for ``middle[i-1] < x <= middle[i]``, which is BitMoD's rule."""
     return _nearest(np.asarray(x, dtype=np.float64), dt, down=True)

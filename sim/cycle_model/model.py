@@ -45,7 +45,7 @@ class CycleResult:
 
 
 class CycleModel:
-    """One run of one program."""
+    """Runs one program once, in cycles."""
 
     def __init__(self, machine: Machine, memory: Memory, record: Recorder | None = None):
         self.machine, self.record = machine, record

@@ -91,9 +91,9 @@ def _messages(log: str, text: str) -> tuple[str, ...]:
 
 def prove_all(proofs: Iterable[Proof], *, jobs: int = 2, keep: Path | None = None,
               said: Callable[[Outcome], None] = lambda _: None) -> list[Outcome]:
-    """Outcomes in the order of ``proofs``; ``said`` hears of each as it ends. Files lie in a
-    temporary folder; those of failed proofs are copied to ``keep`` and their trace is there, or
-    there is none."""
+    """Prove ``proofs`` and return the outcomes in their order. ``said`` hears of each as it ends.
+    Files lie in a temporary folder. The files of failed proofs are copied to ``keep``; their trace
+    is there, or there is none."""
     def one(proof: Proof) -> Outcome:
         outcome = prove(proof, folder)
         if not outcome.passed and keep is not None:

@@ -158,11 +158,13 @@ class Estimate:
 
 def estimate_model(machine: PublishedMachine, model: Transformer, tokens: int, generate: bool,
                    bits: Fraction) -> Estimate:
-    """``tokens`` are those of the prefill, or of the context while one token is generated.
+    """Estimate a model's cycles. ``tokens`` are the tokens of the prefill, or of the context while
+    one token is generated.
 
     An operator takes the longer of its compute and DRAM cycles; the model their sum.
     Raises :class:`PublishedError` for a model without a language-model head, and for mixtures of
-    experts."""
+    experts.
+    """
     if not model.outputs or not model.vocabulary or model.experts > 1:
         raise PublishedError(f"the published model covers dense language models with a head, not "
                              f"{model.family}")

@@ -20,8 +20,8 @@ K_WIDE = 75       # for 16-bit activations, whose sums are closer to int32's end
 
 
 def cases(machine: Machine) -> Iterator[Case]:
-    """One GEMM per datatype and group size: a single token and several by turns, with offsets
-    where the type has them."""
+    """Return one GEMM per datatype and group size. Single tokens and several take turns, with
+    offsets where the type has them."""
     for number, name in enumerate(supported(machine)):
         for index, group_size in enumerate(GROUP_SIZES):
             seed = len(GROUP_SIZES) * number + index

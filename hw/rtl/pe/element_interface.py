@@ -1,4 +1,4 @@
-"""What the row asks of an element's circuit, and what elements have in common.
+"""Defines the interface of an element's circuit to its row, and holds what elements share.
 
 A circuit is a component that is made from a machine. It has the ports ``slice_i``, ``slice_o``,
 ``mult_i``, ``mult_o``, ``acc_en_i``, ``last_i``, ``raddr_i``, ``first_i``, ``emit_i``, ``we_i``,
