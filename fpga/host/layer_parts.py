@@ -27,10 +27,7 @@ from bitwright.hw.tiling.plan_search import candidates
 from bitwright.hw.tiling.tile_plan import align
 from bitwright.models.quantization.quantized_matrix import QuantizedMatrix
 
-__all__ = ["Cut", "Part", "channels_of", "cut", "placed", "repacked"]
-
-PER_CHANNEL = ("codes", "scale_mantissa", "scale_shift", "channel_scale", "offset_mantissa",
-               "offset_shift", "select", "plane_shift")
+__all__ = ["Cut", "Part", "cut", "placed", "repacked"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,13 +76,6 @@ def placed(image: Image, op: LinearOp, a: NDArray[np.integer]) -> Part:
 
 
 # ---- packed again -------------------------------------------------------------------------
-def channels_of(qm: QuantizedMatrix, part: slice) -> QuantizedMatrix:
-    """Some output channels of a matrix."""
-    arrays = {name: getattr(qm, name) for name in PER_CHANNEL}
-    return replace(qm, **{name: array[part] for name, array in arrays.items()
-                          if array is not None})
-
-
 def _fits(machine: Machine, spec: GemmSpec, room: int) -> bool:
     """Say whether a part of this shape can run in ``room`` bytes."""
     try:
@@ -145,7 +135,7 @@ def repacked(machine: Machine, qm: QuantizedMatrix, a: NDArray[np.integer], how:
     columns = by_column(qm, a)
     for first in range(0, qm.n, how.channels):
         channels = slice(first, min(first + how.channels, qm.n))
-        part, packed = channels_of(qm, channels), None
+        part, packed = qm.channels(channels), None
         before: Layout | None = None
         for start in range(0, len(a), how.tokens):
             tokens = slice(start, min(start + how.tokens, len(a)))

@@ -16,7 +16,7 @@ from bitwright.fpga.host.layer_parts import Part, cut, placed, repacked
 from bitwright.fpga.link.driver import Board
 from bitwright.fpga.link.frames import Info
 from bitwright.hw.isa.instruction_table import INSTRUCTION_BYTES
-from bitwright.hw.machine.control_interface import COUNTER_NAMES, Registers, Status
+from bitwright.hw.machine.control_interface import COUNTER_NAMES, Control, Registers, Status
 from bitwright.hw.machine.description import Machine
 from bitwright.hw.machine.presets import PRESETS
 from bitwright.hw.packing.weight_image import by_column, gemm_spec, unpack_outputs
@@ -29,7 +29,6 @@ from bitwright.sim.cycle_model.model import run_cycles
 __all__ = ["BoardResult", "HostError", "Watch", "check_identity", "parts_for",
            "run_layer"]
 
-START, RESET = 1, 2
 RESET_POLLS = 200
 POLL_SECONDS = 0.002
 SLACK = 1_000_000       # cycles beyond several times the model's before a machine counts as stuck
@@ -141,7 +140,7 @@ def parts_for(image: Image, op: LinearOp, machine: Machine, memory_bytes: int,
 # ---- running ------------------------------------------------------------------------------
 def _reset(board: Board) -> None:
     """Bring the machine back to rest, whatever a run before has left."""
-    board.write_register(Registers.CONTROL, RESET)
+    board.write_register(Registers.CONTROL, Control.RESET)
     for _ in range(RESET_POLLS):
         if not board.read_register(Registers.STATUS):
             return
@@ -170,7 +169,7 @@ def _execute(board: Board, part: Part, expected: int, what: str) -> dict[str, in
     """Start the program and wait for its end; counters by name."""
     board.write_register(Registers.PROGRAM, part.program)
     board.write_register(Registers.LENGTH, len(part.where.code) // INSTRUCTION_BYTES)
-    board.write_register(Registers.CONTROL, START)
+    board.write_register(Registers.CONTROL, Control.START)
     limit = min(8 * expected + SLACK, (1 << 32) - 1)
     while (status := board.read_register(Registers.STATUS)) & Status.BUSY:
         if (cycles := board.read_register(Registers.COUNTERS)) > limit:

@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from amaranth.build import ResourceError
+
 from bitwright.fpga.boards.board import Board, BoardError
 from bitwright.fpga.soc.top import Top
 from bitwright.fpga.toolchain.cached_stage import Stage
@@ -51,7 +53,11 @@ def elaborate(board: Board, machine: Machine) -> tuple[str, str]:
     before = {name: os.environ.get(name) for name in tools}
     os.environ.update(tools)    # Amaranth asks for them
     try:
+        # A platform's pins are checked here, those of a board from a plug-in too.
         files = board.platform().prepare(Top(board, machine), NAME, emit_src=False).files
+    except ResourceError as error:
+        raise BoardError(f"the pins of {board.name}: {error}; change the board's platform"
+                         ) from None
     finally:
         for name, value in before.items():
             if value is None:

@@ -4,11 +4,9 @@ weights and activations, while the rest is still being loaded."""
 from bitwright.hw.codegen.emitter import E_A, Emitter, Tokens, add
 from bitwright.hw.codegen.schedule import Step, weight_load
 from bitwright.hw.isa.program_tree import Node
-from bitwright.hw.tiling.tile_plan import Plan
+from bitwright.hw.tiling.tile_plan import MOST_PARTS, Plan
 
 __all__ = ["emit_opening", "opening_parts"]
-
-MOST_PARTS = 8
 
 
 def opening_parts(plan: Plan, tiles: int, act_places: int | None = None) -> tuple[int, ...]:

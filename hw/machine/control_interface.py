@@ -1,7 +1,7 @@
 """Names the registers and counters behind the control bus, for circuits and for hosts."""
 
-__all__ = ["COUNTERS", "COUNTER_NAMES", "EVENT_NAMES", "MAGIC", "VERSION", "Registers", "Status",
-           "by_engine"]
+__all__ = ["COUNTERS", "COUNTER_NAMES", "EVENT_NAMES", "MAGIC", "VERSION", "Control", "Registers",
+           "Status", "by_engine"]
 
 MAGIC = 0x31525742  # "BWR1"
 VERSION = 1
@@ -27,8 +27,13 @@ class Registers:
     COUNTERS = 0x40  # in the order of COUNTER_NAMES, 32 bits each, modulo 2^32
 
 
+class Control:
+    """Values of CONTROL: start the program, reset the machine."""
+    START, RESET = 1, 2
+
+
 class Status:
-    """STATUS: bit 0 busy, 1 done, 2 error, bits 8…11 error code. CONTROL: bit 0 start, 1 reset."""
+    """STATUS: bit 0 busy, 1 done, 2 error, bits 8…11 error code."""
     BUSY, DONE, ERROR = 1, 2, 4
     codes = {0: "none", 1: "unknown instruction", 2: "memory read answered with an error",
              3: "memory write answered with an error",

@@ -3,11 +3,9 @@ figure."""
 
 from collections import Counter
 
-from bitwright.hw.tiling.tile_plan import Plan
+from bitwright.hw.tiling.tile_plan import MOST_PARTS, Plan
 
 __all__ = ["rough_cycles"]
-
-MOST_PARTS = 8  # in which the first chunk of weights comes
 
 
 def _tile_cycles(plan: Plan, channels: int) -> int:

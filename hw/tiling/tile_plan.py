@@ -8,9 +8,10 @@ from bitwright.hw.machine.description import Machine
 from bitwright.hw.machine.memory_format import TABLE_ROWS, row_bits
 from bitwright.hw.tiling.gemm_spec import Digit, GemmSpec
 
-__all__ = ["PAGE", "Digit", "GemmSpec", "Plan", "align"]
+__all__ = ["MOST_PARTS", "PAGE", "Digit", "GemmSpec", "Plan", "align"]
 
 PAGE = 4096  # regions of a memory image start at multiples of this
+MOST_PARTS = 8  # of the first chunk of weights, which come one after another
 
 
 def align(value: int, to: int = PAGE) -> int:

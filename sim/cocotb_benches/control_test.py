@@ -5,9 +5,16 @@ from cocotb.triggers import ClockCycles
 
 from bitwright.hw.isa.instruction_table import INSTRUCTION_BYTES, OPS, Target
 from bitwright.hw.isa.program_tree import Instr
-from bitwright.hw.machine.control_interface import COUNTER_NAMES, MAGIC, VERSION, Registers, Status
+from bitwright.hw.machine.control_interface import (
+    COUNTER_NAMES,
+    MAGIC,
+    VERSION,
+    Control,
+    Registers,
+    Status,
+)
 from bitwright.hw.rtl.core.load_engine import PROGRAM_TARGET
-from bitwright.sim.cocotb_benches.testbench import RESET, START, Bench, Gemm, random_gemm
+from bitwright.sim.cocotb_benches.testbench import Bench, Gemm, random_gemm
 
 UNKNOWN, READ, WRITE, LENGTH = 1, 2, 3, 4  # error codes, by Status.codes
 
@@ -137,7 +144,7 @@ async def reset_wins(dut) -> None:
     """A reset beside a start, on an idle machine, leaves it idle; so does a second one."""
     bench, gemm = await begin(dut, "reset_wins")
     for _ in range(2):
-        await bench.put(Registers.CONTROL, START | RESET)
+        await bench.put(Registers.CONTROL, Control.START | Control.RESET)
         await ClockCycles(dut.clk, 50)
         assert await bench.get(Registers.STATUS) == 0
     assert bench.watch.bursts == 0
@@ -157,7 +164,7 @@ async def start_while_busy(dut) -> None:
         await bench.start(instructions(gemm))
         begun = bench.watch.cycles
         while bench.watch.cycles - begun < alone["total"] - 60:
-            await bench.put(Registers.CONTROL, START)
+            await bench.put(Registers.CONTROL, Control.START)
             await ClockCycles(dut.clk, int(bench.rng.integers(1, 50)))
         assert await bench.finish() == Status.DONE
         bench.compare(gemm)

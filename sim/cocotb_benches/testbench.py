@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from bitwright.hw.codegen.gemm_program import plan_gemm
 from bitwright.hw.codegen.standalone_layout import Layout, layout
 from bitwright.hw.isa.instruction_table import INSTRUCTION_BYTES
-from bitwright.hw.machine.control_interface import COUNTER_NAMES, Registers, Status
+from bitwright.hw.machine.control_interface import COUNTER_NAMES, Control, Registers, Status
 from bitwright.hw.machine.description import Machine
 from bitwright.hw.packing.weight_image import (
     gemm_spec,
@@ -38,7 +38,6 @@ from bitwright.sim.verification.random_operands import (
 __all__ = ["Bench", "Gemm", "random_gemm"]
 
 MEMORY_BYTES = 1 << 18
-START, RESET = 1, 2
 PERIOD = 10  # ns
 
 
@@ -179,7 +178,7 @@ class Bench:
     async def start(self, instructions: int, address: int = 0) -> None:
         await self.put(Registers.PROGRAM, address)
         await self.put(Registers.LENGTH, instructions)
-        await self.put(Registers.CONTROL, START)
+        await self.put(Registers.CONTROL, Control.START)
 
     async def finish(self, limit: int = 120_000) -> int:
         """STATUS once it is no longer busy. Fails after ``limit`` cycles."""
@@ -210,7 +209,7 @@ class Bench:
 
     async def reset(self) -> None:
         """Reset by CONTROL, and wait until STATUS is clear."""
-        await self.put(Registers.CONTROL, RESET)
+        await self.put(Registers.CONTROL, Control.RESET)
         for _ in range(2000):
             if await self.get(Registers.STATUS) == 0:
                 return
@@ -224,7 +223,7 @@ class Bench:
         bursts = self.watch.bursts
         await ClockCycles(self.dut.clk, 200)
         assert self.watch.bursts == bursts, "a burst was issued after the error"
-        await self.put(Registers.CONTROL, START)
+        await self.put(Registers.CONTROL, Control.START)
         await ClockCycles(self.dut.clk, 50)
         assert await self.get(Registers.STATUS) == status, "a start needs a reset first"
         assert self.watch.bursts == bursts, "a start needs a reset first"

@@ -8,7 +8,7 @@ import pytest
 HERE = Path(__file__).parent
 PAGES = {"add-a-family": ("toy_family.py", 3),
          "add-a-checkpoint-layout": ("toy_layout.py toy_container.py", 4),
-         "add-a-datatype": ("toy_datatype.py", 1)}
+         "add-a-datatype": ("toy_datatype.py", 1), "add-a-backend": ("toy_backend.py", 2)}
 
 
 @pytest.mark.parametrize("page", PAGES)

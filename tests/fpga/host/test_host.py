@@ -10,7 +10,7 @@ import pytest
 import bitwright.fpga.host.run_layer
 from bitwright.compiler.image.mapped_image import open_image
 from bitwright.compiler.runtime.run_layer import digest, matrix, random_activations
-from bitwright.fpga.host.layer_parts import Cut, channels_of, cut
+from bitwright.fpga.host.layer_parts import Cut, cut
 from bitwright.fpga.host.run_layer import HostError, check_identity, parts_for, run_layer
 from bitwright.fpga.link.driver import Board, LinkError
 from bitwright.fpga.link.frames import Info
@@ -88,7 +88,7 @@ def test_channels_of_a_matrix():
     a = np.random.default_rng(SEED).integers(-128, 128, (3, 32), dtype=np.int8)
     for qm in matrices():
         for part in (slice(0, 4), slice(4, 11), slice(0, 11)):
-            assert np.array_equal(mpgemm(a, channels_of(qm, part)), mpgemm(a, qm)[:, part])
+            assert np.array_equal(mpgemm(a, qm.channels(part)), mpgemm(a, qm)[:, part])
 
 
 @pytest.mark.parametrize("machine", [MACHINE, SMALL], ids=lambda machine: machine.name)
