@@ -131,7 +131,7 @@ def _follow(command: Sequence[str], folder: Path, label: str, say: Say) -> list[
             now = time.monotonic()
             if now - said > PROGRESS_SECONDS:
                 said = now
-                done = len(list((folder / "obj").glob("*.o")))
-                total = len(list((folder / "obj").glob("*.cpp")))
-                say(f"{label}: {done} of {total} files after {now - start:.0f} s")
+                files = list((folder / "obj").glob("*.cpp"))
+                done = sum(file.with_suffix(".o").exists() for file in files)
+                say(f"{label}: {done} of {len(files)} files after {now - start:.0f} s")
     return lines if process.returncode else None
