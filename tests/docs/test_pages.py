@@ -136,19 +136,20 @@ def run(words: list[str], folder: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def stated_changes() -> dict[str, str]:
-    """Return the folder of each change that the page on contributing states."""
+def stated_changes() -> dict[str, tuple[str, str]]:
+    """Return folder and first file of each change that the page on contributing states."""
     text = (ROOT / "docs/contributing/index.md").read_text(encoding="utf-8")
     rows = text.split("## Ten changes")[1].split("\n## ")[0]
-    return dict(re.findall(r"^\| ([^|]+?) \| `([^`]+)` \|$", rows, re.M))
+    return {change: (folder, file) for change, folder, file in re.findall(
+        r"^\| ([^|]+?) \| `([^`]+)` \| `([^`]+)` \|", rows, re.M)}
 
 
 def test_ten_changes_are_stated_and_the_readme_lists_each_folder():
     changes = stated_changes()
     assert len(changes) == 10
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for folder in changes.values():
-        assert (ROOT / folder / "__init__.py").is_file(), folder
+    for folder, file in changes.values():
+        assert (ROOT / folder / "__init__.py").is_file() and (ROOT / folder / file).is_file()
         assert f"`{folder}/`" in readme, folder
 
 
