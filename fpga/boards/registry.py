@@ -3,6 +3,7 @@
 from bitwright.fpga.boards import icebreaker, orangecrab, ulx3s
 from bitwright.fpga.boards.board import Board, BoardError
 from bitwright.hw.machine.clocks import set_clock
+from bitwright.models.errors import UnknownNameError
 from bitwright.models.plugins import Registry
 
 __all__ = ["BOARDS", "board"]
@@ -19,8 +20,12 @@ class Boards(Registry[Board]):
 BOARDS = Boards("board", (*ulx3s.BOARDS, *icebreaker.BOARDS, *orangecrab.BOARDS))
 
 
+class UnknownBoardError(BoardError, UnknownNameError):
+    """A board that is not registered. One line, for people."""
+
+
 def board(name: str) -> Board:
-    """Return the board called ``name``. Raises :class:`BoardError`."""
+    """Return the board called ``name``. Raises :class:`UnknownBoardError`."""
     if name not in BOARDS:
-        raise BoardError(BOARDS.unknown(name))
+        raise UnknownBoardError(BOARDS.unknown(name))
     return BOARDS[name]

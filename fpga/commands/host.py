@@ -5,6 +5,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,6 +23,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from bitwright.compiler.commands.image_options import ImageFolder
 from bitwright.compiler.image.host_files import read_tensors
 from bitwright.compiler.image.mapped_image import Image, open_image
 from bitwright.compiler.ir.layer_inputs import prepared
@@ -30,16 +32,19 @@ from bitwright.compiler.mapping.map_checkpoint import map_checkpoint
 from bitwright.compiler.runtime.run_layer import activations, random_activations
 from bitwright.fpga.boards.board import Board
 from bitwright.fpga.boards.registry import BOARDS, board
+from bitwright.fpga.commands.fpga_options import BOARD_MACHINE, BoardName, write_json
 from bitwright.fpga.host.run_layer import BoardResult, Watch, check_identity, run_layer
 from bitwright.fpga.link.driver import Board as Link
 from bitwright.fpga.verification.simulated_board import DIVISOR, SimulatedBoard
+from bitwright.hw.commands.machine_choice import MachineChoice
 from bitwright.hw.machine.control_interface import by_engine
 from bitwright.hw.machine.description import Machine
-from bitwright.hw.machine.presets import PRESETS, machine
+from bitwright.hw.machine.presets import machine
 from bitwright.models.assets.fetch import model_path
-from bitwright.models.command_line.options_and_files import overrides, say, write_text
+from bitwright.models.command_line.option_groups import Json, JsonFile
+from bitwright.models.command_line.options_and_files import say
 
-__all__ = ["register"]
+__all__ = ["LinkChoice", "RunInput", "SimulatedInput", "board_sim", "run"]
 
 BAUD = 3_000_000        # of most boards
 SIMULATION_TIMEOUT = 10.0
@@ -128,58 +133,82 @@ def _activations(image: Image, op: LinearOp, where: Machine, source: Path | None
 
 
 def _finish(result: BoardResult, found: dict[str, Any], out: Path | None, as_json: bool) -> None:
-    if out is not None:
-        write_text(out, json.dumps(found, indent=1) + "\n")
+    write_json(out, found)
     if as_json:
         print(json.dumps(found))
     else:
         _print(result)
 
 
-Layer = Annotated[str, typer.Option(help="Name of the layer.")]
-Source = Annotated[Path | None, typer.Option(
+Layer = Annotated[str, typer.Option("--layer", help="Name of the layer.")]
+Input = Annotated[Path | None, typer.Option(
     "--input", help=".npy of [m, k]: integers, or floats to quantize per token.")]
-Seed = Annotated[int | None, typer.Option(
-    min=0, help="Seed of random activations if there is no --input; 0 if left out.")]
-Settings = Annotated[list[str] | None, typer.Option(
-    "--set", metavar="KEY=VALUE", help="Change a field of --machine; repeatable.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON alone.")]
-Out = Annotated[Path | None, typer.Option(help="JSON file to write.")]
+RandomSeed = Annotated[int | None, typer.Option(
+    "--seed", min=0, help="Seed of random activations if there is no --input; 0 if left out.")]
+
+
+@dataclass(frozen=True)
+class LinkChoice:
+    """The serial line to a board."""
+    port: Annotated[str, typer.Option("--port", help="Serial port of the board.")]
+    baud: Annotated[int | None, typer.Option(
+        "--baud", min=1,
+        help=f"Baud rate of the bitstream; the --board's, or {BAUD:,} if left out.")] = None
+    timeout: Annotated[float, typer.Option(
+        "--timeout", min=0.01,
+        help="Seconds without an answer after which requests are repeated.")] = 1.0
+
+
+@dataclass(frozen=True)
+class RunInput:
+    """Which layer is run, and on what."""
+    layer: Layer
+    source: Input = None
+    seed: RandomSeed = None
+
+
+@dataclass(frozen=True)
+class SimulatedInput:
+    """Which layer is run, of which model, on how many tokens."""
+    folder: Annotated[Path | None, typer.Option(
+        "--image", help="A mapped model; MiniLM is mapped if left out.")] = None
+    layer: Layer = LAYER
+    tokens: Annotated[int, typer.Option(
+        "--tokens", min=1, help="Tokens per launch of MiniLM.")] = 4
+    seed: RandomSeed = None
+
+
+SIMULATED = SimulatedInput()
 
 
 def run(
-    folder: Annotated[Path, typer.Argument(metavar="IMAGE", help="Folder of python -m compiler "
-                                                                 "map.")],
-    port: Annotated[str, typer.Option(help="Serial port of the board.")],
-    layer: Layer,
+    folder: ImageFolder,
+    link: LinkChoice,
+    given: RunInput,
     name: Annotated[str | None, typer.Option(
         "--board", help=f"One of {', '.join(BOARDS)}: stands for its machine and baud "
                         "rate.")] = None,
-    baud: Annotated[int | None, typer.Option(
-        min=1, help=f"Of the bitstream; the --board's, or {BAUD:,} if left out.")] = None,
-    machine_: Annotated[str | None, typer.Option(
-        "--machine", help="The machine of the bitstream, if it is neither the --board's nor the "
-                          "image's: a preset, or a .toml or .json file. The layer is packed again "
-                          "if it is not the image's.")] = None,
-    settings: Settings = None,
-    source: Source = None, seed: Seed = None,
-    timeout: Annotated[float, typer.Option(
-        min=0.01, help="Seconds without an answer after which requests are repeated.")] = 1.0,
-    out: Out = None, as_json: Json = False,
+    where: MachineChoice = BOARD_MACHINE,
+    out: JsonFile = None,
+    as_json: Json = False,
 ) -> None:
-    """Run one layer of a mapped model on a board, in parts if its memory is small. Exit status 1
-    if an accumulator differs from the golden model."""
+    """Run one layer of a mapped model on a board, and compare it with the golden model.
+
+    --machine is the machine of the bitstream, if it is neither the board's nor the image's; the
+    layer is packed again if it is not the image's. It runs in parts if the board's memory is small.
+    Exit status 1 if an accumulator differs.
+    """
     target = None if name is None else board(name)
-    spec = machine_ or (target and target.machine)
-    if settings and spec is None:
+    spec = where.machine or (target and target.machine)
+    if where.settings and spec is None:
         raise typer.BadParameter("changes a --machine; name one", param_hint="--set")
     image = open_image(folder)
-    op = image.layer(layer)
-    where = (target.machine_of(machine_, overrides(settings)) if target else
-             machine(spec, overrides(settings)) if spec else image.machine)
-    a = _activations(image, op, where, source, seed)
-    result = _run(image, op, where, a, port=port, timeout=timeout, named=spec is not None,
-                  baud=baud or (target.baud if target else BAUD))
+    op = image.layer(given.layer)
+    config = (target.machine_of(where.machine, where.changes, where.pe) if target else
+              machine(spec, where.changes, where.pe) if spec else image.machine)
+    a = _activations(image, op, config, given.source, given.seed)
+    result = _run(image, op, config, a, port=link.port, timeout=link.timeout,
+                  named=spec is not None, baud=link.baud or (target.baud if target else BAUD))
     _finish(result, result.to_dict(), out, as_json)
     if result.mismatches:
         raise typer.Exit(1)
@@ -192,37 +221,34 @@ def _minilm(scratch: Path, where: Machine, tokens: int) -> Image:
 
 
 def board_sim(
-    name: Annotated[str, typer.Option(
-        "--board", help=f"One of {', '.join(BOARDS)}.")] = "ulx3s-12f",
-    machine_: Annotated[str | None, typer.Option(
-        "--machine", help=f"A preset ({', '.join(PRESETS)}) or a file; the board's own if left "
-                          "out.")] = None,
-    settings: Settings = None,
-    folder: Annotated[Path | None, typer.Option(
-        "--image", help="A mapped model; MiniLM is mapped if left out.")] = None,
-    layer: Layer = LAYER,
-    tokens: Annotated[int, typer.Option(min=1, help="Of MiniLM's launches.")] = 4,
-    divisor: Annotated[int, typer.Option(min=4, max=4096, help="Clock cycles per bit.")] = DIVISOR,
-    seed: Seed = None,
+    name: BoardName = "ulx3s-12f",
+    where: MachineChoice = BOARD_MACHINE,
+    given: SimulatedInput = SIMULATED,
+    divisor: Annotated[int, typer.Option(
+        "--divisor", min=4, max=4096, help="Clock cycles per bit.")] = DIVISOR,
     serve: Annotated[bool, typer.Option(
         "--serve", help="Only print the port, and simulate until interrupted.")] = False,
-    out: Out = None, as_json: Json = False,
+    out: JsonFile = None,
+    as_json: Json = False,
 ) -> None:
-    """Simulate a whole board and run a layer on it through its serial port, as ``run`` does. Exit
-    status 1 if an accumulator differs, or a rule of the SDRAM chip is broken."""
+    """Simulate a whole board, and run a layer through its serial port.
+
+    Exit status 1 if an accumulator differs, or a rule of the SDRAM chip is broken.
+    """
     target = board(name)
-    where = target.machine_of(machine_, overrides(settings))
-    target.check(where)
+    config = target.machine_of(where.machine, where.changes, where.pe)
+    target.check(config)
     if serve:
-        _serve(target, where, divisor)
+        _serve(target, config, divisor)
         return
     with tempfile.TemporaryDirectory(prefix="bitwright-") as scratch:
-        image = open_image(folder) if folder else _minilm(Path(scratch), where, tokens)
-        op = image.layer(layer)
-        a = _activations(image, op, where, None, seed)
-        with SimulatedBoard(target, where, divisor=divisor, say=say) as simulated:
+        image = (open_image(given.folder) if given.folder else
+                 _minilm(Path(scratch), config, given.tokens))
+        op = image.layer(given.layer)
+        a = _activations(image, op, config, None, given.seed)
+        with SimulatedBoard(target, config, divisor=divisor, say=say) as simulated:
             started = time.perf_counter()
-            result = _run(image, op, where, a, port=simulated.port, baud=BAUD,
+            result = _run(image, op, config, a, port=simulated.port, baud=BAUD,
                           timeout=SIMULATION_TIMEOUT, named=True)
             took = time.perf_counter() - started
             report = simulated.stop()
@@ -248,8 +274,3 @@ def _serve(target: Board, where: Machine, divisor: int) -> None:
             simulated.wait()
         except KeyboardInterrupt:
             print(json.dumps(simulated.stop()), flush=True)
-
-
-def register(app: typer.Typer) -> None:
-    app.command("run")(run)
-    app.command("board-sim")(board_sim)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from bitwright.hw.elements.element_option import Pe
 from bitwright.hw.machine.description import Machine
 from bitwright.hw.machine.presets import machine as read_machine
 from bitwright.models.command_line.options_and_files import overrides
@@ -20,8 +21,7 @@ class MachineChoice:
                           "file.")] = "ulx3s-85f"
     settings: Annotated[list[str] | None, typer.Option(
         "--set", metavar="KEY=VALUE", help="Change a field of the machine; repeatable.")] = None
-    pe: Annotated[str | None, typer.Option(
-        "--pe", help="Kind of processing element, in place of the machine's own.")] = None
+    pe: Pe = None
 
     @property
     def changes(self) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Runs a table of commands as a program: help, plug-ins, version, completion, exit status."""
 
 import sys
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -11,7 +12,8 @@ from bitwright.models.command_line.option_groups import spread
 from bitwright.models.errors import Error, UnknownNameError
 from bitwright.models.plugins import load_installed, load_plugin
 
-__all__ = ["CONTEXT", "EXIT_STATUS", "as_program", "as_typer", "plugin_files", "run_program"]
+__all__ = ["CONTEXT", "EXIT_STATUS", "as_program", "as_typer", "plugin_files", "run_command",
+           "run_program"]
 
 CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -118,6 +120,15 @@ def run_program(group: Group, name: str | None = None, *, completion: bool = Fal
 
     See :data:`EXIT_STATUS`. An error other than of the command line's form takes one line.
     """
+    _run(lambda: as_program(group, completion=completion), name or group.name)
+
+
+def run_command(entry: Command, name: str) -> None:
+    """Run the process's arguments as those of one command, as :func:`run_program` does."""
+    _run(lambda: as_typer(entry), name)
+
+
+def _run(program: Callable[[], Any], name: str) -> None:
     try:
         files, arguments = plugin_files(sys.argv[1:])
     except ValueError as error:
@@ -127,7 +138,7 @@ def run_program(group: Group, name: str | None = None, *, completion: bool = Fal
         load_installed()
         for file in files:
             load_plugin(file)
-        as_program(group, completion=completion)(arguments, prog_name=name or group.name)
+        program()(arguments, prog_name=name)
     except (Error, ValueError, OSError, RuntimeError) as error:
         print(f"error: {_text(error)}", file=sys.stderr)
         sys.exit(2 if isinstance(error, UnknownNameError) else 1)

@@ -9,7 +9,7 @@ from amaranth import Module, Signal
 from amaranth.lib import wiring
 from amaranth.sim import Simulator
 
-from bitwright.fpga import __main__ as command_line
+from bitwright.fpga.__main__ import main
 from bitwright.fpga.benchmarks import pe_density as bench_pe
 from bitwright.fpga.benchmarks.pe_density import CASES, Case, density, ratios, row, targets
 from bitwright.fpga.benchmarks.pe_density_page import page
@@ -170,7 +170,7 @@ def command(capsys, monkeypatch):
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["fpga", *arguments])
         try:
-            command_line.main()
+            main()
             status = 0
         except SystemExit as stop:
             status = stop.code or 0

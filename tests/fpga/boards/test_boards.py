@@ -2,9 +2,7 @@ import json
 import os
 
 import pytest
-from typer.testing import CliRunner
 
-from bitwright.fpga.__main__ import app
 from bitwright.fpga.boards.board import BoardError
 from bitwright.fpga.boards.registry import BOARDS, board
 from bitwright.fpga.chips.registry import CHIP_FAMILIES
@@ -48,14 +46,13 @@ def test_a_boards_own_machine_and_others():
     assert board("icebreaker").preset() == PRESETS["icebreaker"]
 
 
-def test_memory_on_the_chip_takes_block_rams():
+def test_memory_on_the_chip_takes_block_rams(command):
     """64 KiB are 32 blocks of 2 KiB, which a machine with all 56 leaves no room for."""
     assert [board(name).memory_rams for name in (
         "orangecrab-25f", "orangecrab-85f", "ulx3s-25f", "icebreaker")] == [32, 128, 0, 0]
-    done = CliRunner().invoke(app, ["build", "--board", "orangecrab-25f", "--machine", "ulx3s-12f"])
-    assert isinstance(done.exception, BoardError) and "it takes 88 block RAMs of 56;" in str(
-        done.exception)
-    rows = json.loads(CliRunner().invoke(app, ["boards", "--json"]).stdout)
+    status, _, err = command("build", "--board", "orangecrab-25f", "--machine", "ulx3s-12f")
+    assert status == 1 and "it takes 88 block RAMs of 56;" in err
+    rows = json.loads(command("boards", "--json")[1])
     crabs = [row for row in rows if row["board"].startswith("orangecrab")]
     assert [row["machine"] for row in crabs] == ["orangecrab-25f", "orangecrab-85f"]
     assert [row["takes"]["rams"] for row in crabs] == [54, 184]
@@ -200,7 +197,7 @@ def test_no_bitstream_in_the_folder(tmp_path):
         program(board("ulx3s-85f"), tmp_path)
 
 
-def test_the_list():
-    rows = json.loads(CliRunner().invoke(app, ["boards", "--json"]).output)
+def test_the_list(command):
+    rows = json.loads(command("boards", "--json")[1])
     assert [row["board"] for row in rows] == list(BOARDS)
     assert rows[0]["luts"] == 83640 and rows[0]["one_bit_products_per_cycle"] == 4096

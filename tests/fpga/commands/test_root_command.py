@@ -10,8 +10,9 @@ import pytest
 
 from bitwright.fpga.commands.command_reference import command_reference
 from bitwright.fpga.commands.root_command import BITWRIGHT, main
+from bitwright.fpga.link.__main__ import main as link_main
 from bitwright.models.command_line.command_table import Group
-from bitwright.models.command_line.program import plugin_files
+from bitwright.models.command_line.program import as_typer, plugin_files
 from tests.command import call
 
 COMMANDS = list(BITWRIGHT.commands())
@@ -39,6 +40,40 @@ def test_every_command_has_help(command, path, entry):
     code, out, err = command(*path, "--help")
     assert (code, err) == (0, "")
     assert out.startswith(f"Usage: bitwright {' '.join(path)} ")
+
+
+@pytest.mark.parametrize("path, entry", COMMANDS, ids=[" ".join(path) for path, _ in COMMANDS])
+def test_every_command_is_of_one_style(path, entry):
+    """The table's summary is the docstring's first line; all take --json; none is too wide."""
+    function = entry.load()
+    assert inspect.getdoc(function).splitlines()[0] == entry.summary
+    assert len(inspect.signature(function).parameters) <= 8
+    options = {name for each in as_typer(entry).params for name in each.opts}
+    assert "--json" in options
+
+
+def options_of_all():
+    for path, entry in COMMANDS:
+        for each in as_typer(entry).params:
+            for name in each.opts:
+                yield name, " ".join(path), each
+
+
+@pytest.mark.parametrize("name", ["--set", "--pe", "--json", "--asymmetric", "--memory-latency",
+                                  "--memory-interval", "--backend"])
+def test_an_option_means_the_same_everywhere(name):
+    found = {(each.help, each.metavar) for other, path, each in options_of_all()
+             if other == name and path not in EXCEPTIONS.get(name, ())}
+    assert len(found) == 1
+
+
+# Filters by element, and the sweep's change of every machine.
+EXCEPTIONS = {"--pe": ("fpga bench-pe",), "--set": ("sweep",)}
+
+
+def test_one_command_of_the_link(capfd, monkeypatch):
+    code, out, err = call(link_main, "link", capfd, monkeypatch, "--help")
+    assert (code, err) == (0, "") and out.startswith("Usage: python -m fpga.link [OPTIONS]")
 
 
 def test_version(command):

@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from bitwright.fpga import __main__ as command_line
+from bitwright.fpga.__main__ import main
+from bitwright.fpga.commands import sdram as command_line
 from bitwright.fpga.soc.sdram_controller import SdramController
 from bitwright.fpga.soc.sdram_timing import COMMON, SdramTiming
 from bitwright.fpga.toolchain.out_of_context import Surrounded, unit_verilog
@@ -123,7 +124,7 @@ def test_a_broken_rule_fails_the_bench(monkeypatch):
 def run(monkeypatch, capsys, *arguments):
     monkeypatch.setattr(sys, "argv", ["fpga", *arguments])
     try:
-        command_line.main()
+        main()
         status = 0
     except SystemExit as stop:
         status = stop.code or 0

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from bitwright.fpga import __main__ as command_line
+from bitwright.fpga.__main__ import main
 from bitwright.fpga.toolchain import icebox_readback as bitstream
 from bitwright.fpga.toolchain.icebox_readback import bitstream_cells, read_back, wrapper
 from bitwright.fpga.toolchain.synthesis import ToolError
@@ -96,6 +96,6 @@ def test_nothing_is_built_without_the_tool(monkeypatch):
 def test_refusals(monkeypatch, capsys, arguments, status, text):
     monkeypatch.setattr(sys, "argv", ["fpga", "netlist", "--bitstream", *arguments])
     with pytest.raises(SystemExit) as ended:
-        command_line.main()
+        main()
     assert ended.value.code == status
     assert text in " ".join(capsys.readouterr().err.replace("│", " ").split())

@@ -8,8 +8,9 @@ import sys
 
 import pytest
 
-from bitwright.fpga import __main__ as command_line
+from bitwright.fpga.__main__ import main
 from bitwright.fpga.chips.registry import cell_models
+from bitwright.fpga.commands import netlist as command_line
 from bitwright.fpga.toolchain.synthesis import ToolError, run_tool
 from bitwright.fpga.verification import netlist_check as netlists
 from bitwright.fpga.verification.netlist_check import (
@@ -90,7 +91,7 @@ def result(failures):
 def call(monkeypatch, *arguments):
     monkeypatch.setattr(sys, "argv", ["fpga", *arguments])
     with pytest.raises(SystemExit) as status:
-        command_line.main()
+        main()
     return status.value.code
 
 
