@@ -24,8 +24,10 @@ def element_rows() -> list[dict[str, Any]]:
 
 
 def elements(as_json: Json = False) -> None:
-    """List the processing elements, those of plug-ins included, each as the machine tiny has
-    it."""
+    """List the processing elements, those of plug-ins included.
+
+    Each is shown as the machine tiny has it.
+    """
     rows = element_rows()
     if as_json:
         print(json.dumps(rows, indent=2))

@@ -96,7 +96,8 @@ def test_the_table(call):
 ])
 def test_refusals(arguments, text, call):
     done = call(*arguments)
-    assert done.exit_code == (2 if text.startswith("unknown") else 1) and text in done.stderr and not done.stdout
+    assert done.exit_code == (2 if text.startswith("unknown") else 1)
+    assert text in done.stderr and not done.stdout
 
 
 def test_types_that_do_not_run(call):
