@@ -9,7 +9,7 @@ from bitwright.fpga.boards.board_memory import BoardMemory
 from bitwright.fpga.chips.chip_family import ChipFamily
 from bitwright.fpga.chips.registry import CHIP_FAMILIES
 from bitwright.hw.machine.chip_resources import CHIPS, Chip
-from bitwright.hw.machine.description import Machine
+from bitwright.hw.machine.description import FABRICS, Machine
 from bitwright.hw.machine.presets import machine as machine_of
 from bitwright.models.errors import Error
 
@@ -104,5 +104,6 @@ class Board:
                              f"machine {machine.name} has memory_bits={machine.memory_bits}; "
                              f"--set memory_bits={self.memory.width}")
         if machine.fabric not in (self.family, "generic"):
+            own = self.family if self.family in FABRICS else "generic"
             raise BoardError(f"machine {machine.name} is written for {machine.fabric}, and "
-                             f"{self.name} has {self.chip}; --set fabric={self.family}")
+                             f"{self.name} has {self.chip}; --set fabric={own}")

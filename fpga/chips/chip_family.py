@@ -43,7 +43,8 @@ class ChipFamily(ABC):
     No method imports Amaranth before it is called.
     """
 
-    name: ClassVar[str]             #: as machines' ``fabric``, and as the cell library of Yosys
+    #: What ``--family`` takes; machines written in the family's cells have it as ``fabric``.
+    name: ClassVar[str]
     synth: ClassVar[str]            #: Yosys' command, with its options
     nextpnr: ClassVar[str]          #: the command of place and route, and its Python package
     packer: ClassVar[str]           #: the command that makes the bitstream, of the same package

@@ -62,7 +62,7 @@ class Ice40(ChipFamily):
         """Make a memory of SPRAM blocks."""
         from bitwright.fpga.soc.on_chip_memory import OnChipMemory
 
-        return OnChipMemory(size, self.name)
+        return OnChipMemory(size, "ice40")
 
     def kind(self, cell: str) -> str | None:
         """Name the kind of a cell. Flip-flops have many types, which begin with SB_DFF."""

@@ -35,7 +35,7 @@ from bitwright.fpga.boards.registry import BOARDS, board
 from bitwright.fpga.commands.fpga_options import BOARD_MACHINE, BoardName, write_json
 from bitwright.fpga.host.run_layer import BoardResult, Watch, check_identity, run_layer
 from bitwright.fpga.link.driver import Board as Link
-from bitwright.fpga.verification.simulated_board import DIVISOR, SimulatedBoard
+from bitwright.fpga.verification.simulated_board import DIVISOR, SimulatedBoard, pin_models
 from bitwright.hw.commands.machine_choice import MachineChoice
 from bitwright.hw.machine.control_interface import by_engine
 from bitwright.hw.machine.description import Machine
@@ -238,6 +238,7 @@ def board_sim(
     target = board(name)
     config = target.machine_of(where.machine, where.changes, where.pe)
     target.check(config)
+    pin_models(target)      # or an error, before minutes of work
     if serve:
         _serve(target, config, divisor)
         return

@@ -24,7 +24,7 @@ from bitwright.sim.verilator.verilator_build import (
     silent,
 )
 
-__all__ = ["DIVISOR", "SimulatedBoard", "board_verilog", "build_board"]
+__all__ = ["DIVISOR", "SimulatedBoard", "board_verilog", "build_board", "pin_models"]
 
 FOLDER = Path(bitwright.fpga.verification.board_models.__file__).parent
 HARNESS, HEADERS = FOLDER / "board.cpp", (FOLDER / "sdram_model.h", FOLDER / "uart_pty.h")
@@ -41,17 +41,23 @@ def board_verilog(board: Board, machine: Machine, divisor: int) -> str:
     return elaborate(board, machine.replace(fabric="generic"))[0]
 
 
+def pin_models(board: Board) -> tuple[Path, Path]:
+    """Return the Verilog of the board's pins and of its chip's I/O cells. Raises
+    :class:`bitwright.fpga.boards.board.BoardError` for a board without either."""
+    if board.simulation is None or board.chip_family.pin_models is None:
+        raise BoardError(f"{board.name} cannot be simulated: its description has no Verilog of its "
+                         "pins (simulation, and the chip family's pin_models)")
+    return board.simulation, board.chip_family.pin_models
+
+
 def build_board(board: Board, machine: Machine, divisor: int = DIVISOR, say: Say = silent) -> Path:
     """The simulator of ``board``: compiled on first use, then from the cache. Raises
     :class:`bitwright.fpga.boards.board.BoardError` for a machine that the board cannot hold, and
     for a board that cannot be simulated."""
-    if board.simulation is None or board.chip_family.pin_models is None:
-        raise BoardError(f"{board.name} cannot be simulated: its description has no Verilog of its "
-                         "pins (simulation, and the chip family's pin_models)")
     return compile_harness(
         board_verilog(board, machine, divisor), HARNESS, top="board",
         name=f"board {board.name}, machine {machine.name}", say=say, options=VerilatorOptions(
-            headers=HEADERS, library=(board.simulation, board.chip_family.pin_models),
+            headers=HEADERS, library=pin_models(board),
             defines={"SDRAM": int(not board.memory.on_chip)},
             arguments=("--pins-inout-enables",)))
 

@@ -12,10 +12,11 @@ from bitwright.hw.elements import ELEMENTS, PLANES
 from bitwright.hw.machine.derived_sizes import MULT_BITS, PSUM_LATENCY, Sizes
 from bitwright.models.errors import Error, UnknownNameError, unknown_name
 
-__all__ = ["ACT_BITS", "ADDED_LATER", "MULT_BITS", "PSUM_LATENCY", "Machine", "MachineError",
-           "UnknownMachineError", "described"]
+__all__ = ["ACT_BITS", "ADDED_LATER", "FABRICS", "MULT_BITS", "PSUM_LATENCY", "Machine",
+           "MachineError", "UnknownMachineError", "described"]
 
 ACT_BITS = (4, 8, 16)
+FABRICS = ("generic", "ecp5", "ice40")    # chip families with circuits in their own cells
 BUILD_ONLY = ("name", "fabric", "table", "lane_mult")  # fields that no program depends on
 # Metadata of a field that machines did not have at first. While it has its default it is left out
 # of identity and file, so that machines described before it stay what they are.
@@ -77,7 +78,7 @@ class Machine(Sizes):
                                  among=(1, 2, 3, 5, 9))  # of the others one would stand idle
     fabric: str = described("generic", "how arithmetic is written: generic is plain HDL; never "
                                        "changes a bit or a cycle",
-                            among=("generic", "ecp5", "ice40"))
+                            among=FABRICS)
     memory_bits: int = described(32, "width of the AXI4 memory port in bits",
                                  among=(16, 32, 64, 128, 256))
     weight_depth: int = _depth(1024, "weight buffer, in words of weight_word_bits bits")

@@ -1,4 +1,4 @@
-"""A plug-in: iCE40 HX, which has no multipliers and no SPRAM, and Lattice's board with an HX8K."""
+"""A plug-in: iCE40 UltraPlus chips whose multipliers and PLL stay unused, and a board with one."""
 
 from types import SimpleNamespace
 
@@ -6,21 +6,20 @@ from bitwright.fpga.boards.board import Board, BoardError
 from bitwright.fpga.boards.board_memory import OnChipRam
 from bitwright.fpga.boards.registry import BOARDS
 from bitwright.fpga.cells import yosys_cells
-from bitwright.fpga.chips.chip_family import ChipFamily
 from bitwright.fpga.chips.ice40 import Ice40
 from bitwright.fpga.chips.registry import CHIP_FAMILIES
 from bitwright.hw.machine.chip_resources import CHIPS, Chip
 
 
-class Ice40Hx(Ice40):
-    """iCE40 HX chips: tools and cells are those of iCE40."""
+class Ice40Plain(Ice40):
+    """iCE40 UltraPlus chips, of which only logic and memory are used."""
 
-    name = "ice40hx"
+    name = "ice40plain"
     synth = "synth_ice40"
-    cells = {"SB_LUT4": "lut", "SB_CARRY": "carry", "SB_RAM40_4K": "ram"}
+    cells = {"SB_LUT4": "lut", "SB_CARRY": "carry", "SB_RAM40_4K": "ram", "SB_SPRAM256KA": "spram"}
 
     def clock(self, m, platform, oscillator_mhz, clock_mhz, phase):
-        """The oscillator's own clock: its pin on this board reaches no PLL."""
+        """The oscillator's own clock."""
         from amaranth.hdl import Const
         from amaranth.lib import io
 
@@ -33,35 +32,22 @@ class Ice40Hx(Ice40):
     def cell_models(self):
         return (yosys_cells("ice40") / "cells_sim.v",)
 
-    def on_chip_memory(self, size):
-        return ChipFamily.on_chip_memory(self, size)    # of block RAM
 
-    def memory_rams(self, size):
-        return size // 512
-
-
-CHIP_FAMILIES.register(Ice40Hx())
-CHIPS.register(Chip(name="iCE40HX8K", family="ice40hx", luts=7680, rams=32, dsps=0,
+CHIP_FAMILIES.register(Ice40Plain())
+CHIPS.register(Chip(name="UP5K-plain", family="ice40plain", luts=5280, rams=30, dsps=0,
                     cells="logic cells"))
 
 
-def evaluation_board():
-    from amaranth.build import Attrs, Pins, Resource
-    from amaranth_boards.ice40_hx8k_b_evn import ICE40HX8KBEVNPlatform
+def icesugar():
+    from amaranth_boards.icesugar import ICESugarPlatform
 
-    platform = ICE40HX8KBEVNPlatform()
-    platform.add_resources([Resource("reset", 0, Pins("4", conn=("j", 2), dir="i"),
-                                     Attrs(IO_STANDARD="SB_LVCMOS"))])
-    return platform
+    return ICESugarPlatform()
 
 
 BOARDS.register(Board(
-    name="hx8k-evn", chip="iCE40HX8K", platform=evaluation_board,
-    nextpnr=("--hx8k", "--package", "ct256"), oscillator_mhz=12, clock_mhz=12, baud=500_000,
-    memory=OnChipRam(bytes=1 << 12), machine="tiny", button="reset",
-    settings=tuple({
-        "name": "hx8k-evn", "rows": "1", "cols": "1", "table": "mux", "k_tile": "16",
-        "builders": "1", "memory_bits": "16", "dequant": "serial", "weight_depth": "64",
-        "act_depth": "64", "scale_depth": "64", "psum_depth": "16", "out_depth": "16",
-        "program_depth": "64", "queue_depth": "1", "outstanding": "1"}.items()),
-    loaders=(("iceprog",),)))
+    name="icesugar-plain", chip="UP5K-plain", platform=icesugar,
+    nextpnr=("--up5k", "--package", "sg48"), oscillator_mhz=12, clock_mhz=12, baud=500_000,
+    memory=OnChipRam(bytes=1 << 16, ram="SPRAM"), machine="icebreaker", button="switch",
+    settings=(("name", "icesugar-plain"), ("fabric", "generic"), ("dequant", "serial"),
+              ("act_bits", "4")),
+    loaders=(("icesprog",),)))
