@@ -11,7 +11,7 @@ import pytest
 
 from bitwright.fpga.commands.root_command import BITWRIGHT
 from bitwright.models.command_line.command_table import Command, Group
-from bitwright.models.command_line.program import as_typer
+from bitwright.models.command_line.program import as_typer, plugin_files
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(path for path in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md"))
@@ -62,7 +62,7 @@ def find(words: list[str]) -> tuple[Command, list[str]]:
     if words[:2] == ["python", "-m"]:
         words = words[3:] if words[2] == "compiler" else words[2:]
     else:
-        words = words[1:]
+        words = plugin_files(words[1:])[1]
     for length in (2, 1):
         if found := COMMANDS.get(tuple(words[:length])):
             return found, words[length:]
