@@ -153,14 +153,14 @@ def test_command(source):
     assert len(results["error/minilm/int4/32"]["db"]) == 36
 
 
-def refused(done, message):
-    assert (done.returncode, done.stdout) == (1, "")
+def refused(done, message, status=1):
+    assert (done.returncode, done.stdout) == (status, "")
     assert message in done.stderr and "Traceback" not in done.stderr
     assert [line for line in done.stderr.splitlines() if line.startswith("error: ")]
 
 
 def test_refusals(source, tmp_path):
-    refused(run(source, "--weights", "int9"), "weights must be one of int1")
+    refused(run(source, "--weights", "int9"), "weights must be one of int1", status=2)
     refused(run(Source(tmp_path / "none.gguf", source.text, 1)), "none.gguf")
     refused(run(Source(source.model, tmp_path / "none.txt", 1)), "none.txt")
     refused(run(source, "--weights", "int4", "--windows", "99"), "must have 50688 tokens")
