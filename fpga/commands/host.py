@@ -77,6 +77,9 @@ class _Shown(Watch):
         self.close()
         say(f"{self._what} {total:,} bytes: {seconds:.2f} s, {total / seconds:,.0f} bytes/s")
 
+    def note(self, text: str) -> None:
+        say(text)
+
     def close(self) -> None:
         """Take the bar off the terminal."""
         if self._bar:
@@ -117,7 +120,7 @@ def _run(image: Image, op: LinearOp, where: Machine, a: NDArray[np.integer], *, 
         check_identity(info, where, port, of_image=not named)
         shown = _Shown()
         try:
-            return run_layer(link, info, image, op, where, a, port=port, watch=shown, say=say)
+            return run_layer(link, info, image, op, where, a, port=port, watch=shown)
         finally:
             shown.close()
 

@@ -1,7 +1,7 @@
 """Layers on a board: load, start, wait, read back, compare with the golden model."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -49,6 +49,9 @@ class Watch:
 
     def end(self, total: int, seconds: float) -> None:
         """It has ended."""
+
+    def note(self, text: str) -> None:
+        """Something that the user should know of."""
 
 
 @dataclass(kw_only=True)
@@ -190,8 +193,7 @@ def _execute(board: Board, part: Part, expected: int, what: str) -> dict[str, in
 
 
 def run_layer(board: Board, info: Info, image: Image, op: LinearOp, machine: Machine,
-              a: NDArray[np.integer], *, port: str, watch: Watch | None = None,
-              say: Callable[[str], None] = lambda text: None) -> BoardResult:
+              a: NDArray[np.integer], *, port: str, watch: Watch | None = None) -> BoardResult:
     """Activations ``a`` [m, features] through a layer on the board, which holds ``machine``.
 
     Raises :class:`HostError`, and :class:`~bitwright.fpga.link.driver.LinkError` if the board
@@ -205,7 +207,7 @@ def run_layer(board: Board, info: Info, image: Image, op: LinearOp, machine: Mac
         clock_khz=info.clock_khz, parts=len(parts), memory=memory,
         accumulators=np.zeros((op.m, op.n), dtype=np.int64), golden=mpgemm(a, qm))
     if board.read_register(Registers.STATUS) & ~Status.DONE:
-        say("the machine was not at rest and is reset")
+        watch.note("the machine was not at rest and is reset")
         _reset(board)
     before: Part | None = None
     for index, part in enumerate(parts):

@@ -27,9 +27,21 @@ TIMEOUT = 600   # seconds
 BURST = 256
 
 
+def compiled(clock_mhz: float, timing: SdramTiming = COMMON, registers: int = 1,
+             say: Say = silent) -> Path:
+    """Return the simulator of the controller and the chip, compiled unless it is in the cache."""
+    delay = timing.cycles(clock_mhz).cas + registers
+    text = verilog.convert(
+        SdramController(clock_mhz=clock_mhz, timing=timing, read_delay=delay), name="sdram",
+        emit_src=False)
+    return compile_harness(text, FOLDER / "sdram.cpp", top="sdram",
+                           name="the SDRAM controller", say=say, options=VerilatorOptions(
+                               headers=HEADERS, defines={"REGISTERS": registers}))
+
+
 def simulate(kind: str, *, clock_mhz: float, seed: int = 1, cycles: int = 200_000,
              burst: int = BURST, timing: SdramTiming = COMMON, registers: int = 1,
-             rules: Mapping[str, int] | None = None, say: Say = silent) -> dict[str, Any]:
+             rules: Mapping[str, int] | None = None) -> dict[str, Any]:
     """Return the harness's report on ``cycles`` of traffic of one ``kind``: ``random``; ``read``,
     ``write`` and ``mixed`` of sequential bursts of ``burst`` beats; ``latency``.
 
@@ -39,13 +51,7 @@ def simulate(kind: str, *, clock_mhz: float, seed: int = 1, cycles: int = 200_00
     between the pins and ``dq_i``. ``errors`` are wrong answers on the AXI port, ``violations``
     rules of the chip that were broken.
     """
-    delay = timing.cycles(clock_mhz).cas + registers
-    text = verilog.convert(
-        SdramController(clock_mhz=clock_mhz, timing=timing, read_delay=delay), name="sdram",
-        emit_src=False)
-    program = compile_harness(text, FOLDER / "sdram.cpp", top="sdram",
-                              name="the SDRAM controller", say=say, options=VerilatorOptions(
-                                  headers=HEADERS, defines={"REGISTERS": registers}))
+    program = compiled(clock_mhz, timing, registers)
     arguments = [kind, *map(str, (seed, cycles, round(1e6 / clock_mhz), burst)),
                  *(f"{name}={value}" for name, value in (rules or {}).items())]
     try:
@@ -74,8 +80,9 @@ def bench(*, clock_mhz: float, burst: int = BURST, seed: int = 1,
     """
     found: dict[str, Any] = {"clock_mhz": clock_mhz, "burst_beats": burst, "efficiency": {},
                              "mb_per_s": {}}
+    compiled(clock_mhz, say=say)
     for kind in ("read", "write", "mixed", "latency"):
-        result = simulate(kind, clock_mhz=clock_mhz, burst=burst, seed=seed, say=say)
+        result = simulate(kind, clock_mhz=clock_mhz, burst=burst, seed=seed)
         if wrong := result["errors"] + result["violations"]:
             raise SimulationError(f"{kind}: {wrong[0]}")
         if kind == "latency":

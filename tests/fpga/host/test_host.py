@@ -11,7 +11,7 @@ import bitwright.fpga.host.run_layer
 from bitwright.compiler.image.mapped_image import open_image
 from bitwright.compiler.runtime.run_layer import digest, matrix, random_activations
 from bitwright.fpga.host.layer_parts import Cut, cut
-from bitwright.fpga.host.run_layer import HostError, check_identity, parts_for, run_layer
+from bitwright.fpga.host.run_layer import HostError, Watch, check_identity, parts_for, run_layer
 from bitwright.fpga.link.driver import Board, LinkError
 from bitwright.fpga.link.frames import Info
 from bitwright.fpga.verification.simulated_board import SimulatedBoard
@@ -64,6 +64,11 @@ def ulx3s():
 def icebreaker():
     with SimulatedBoard(ICEBREAKER, SMALL) as simulated:
         yield simulated
+
+
+class Notes(Watch):
+    def __init__(self, said):
+        self.note = said.append
 
 
 def run(simulated, image, layer, machine, *, seed=SEED, room=None, **more):
@@ -311,7 +316,7 @@ def test_machine_that_stops(ulx3s, image, monkeypatch, nodes, reason):
                                             "reset$"):
             run(ulx3s, image, QUERY, MACHINE)
     said = []
-    assert run(ulx3s, image, QUERY, MACHINE, say=said.append).mismatches == 0 and not said
+    assert run(ulx3s, image, QUERY, MACHINE, watch=Notes(said)).mismatches == 0 and not said
 
 
 def test_machine_that_does_not_end(ulx3s, image, monkeypatch):
@@ -321,7 +326,7 @@ def test_machine_that_does_not_end(ulx3s, image, monkeypatch):
         with pytest.raises(HostError, match="still busy after .* cycles.*; it was reset"):
             run(ulx3s, image, QUERY, MACHINE)
     said = []
-    assert run(ulx3s, image, QUERY, MACHINE, say=said.append).mismatches == 0 and not said
+    assert run(ulx3s, image, QUERY, MACHINE, watch=Notes(said)).mismatches == 0 and not said
 
 
 def test_killed_while_it_runs(ulx3s, image):
@@ -334,9 +339,9 @@ def test_killed_while_it_runs(ulx3s, image):
         board.write_register(Registers.CONTROL, 1)
         assert board.read_register(Registers.STATUS) == Status.BUSY
     said = []
-    assert run(ulx3s, image, DOWN, MACHINE, say=said.append).mismatches == 0
+    assert run(ulx3s, image, DOWN, MACHINE, watch=Notes(said)).mismatches == 0
     assert said == ["the machine was not at rest and is reset"]
-    assert run(ulx3s, image, DOWN, MACHINE, say=said.append).mismatches == 0 and len(said) == 1
+    assert run(ulx3s, image, DOWN, MACHINE, watch=Notes(said)).mismatches == 0 and len(said) == 1
 
 
 def test_unplugged_in_the_middle(image, command, monkeypatch, tmp_path):
