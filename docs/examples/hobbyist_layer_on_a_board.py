@@ -15,6 +15,7 @@ from small_checkpoint import write_small_checkpoint
 
 import bitwright
 from bitwright.fpga.boards.registry import board
+from bitwright.fpga.host.board_backend import BoardSession
 from bitwright.fpga.host.run_layer import run_layer
 from bitwright.fpga.link.driver import Board
 from bitwright.fpga.verification.simulated_board import SimulatedBoard
@@ -37,7 +38,8 @@ def main() -> None:
 
     with SimulatedBoard(target, machine) as simulated:
         with Board.open(simulated.port, target.baud, timeout=10) as link:
-            found = run_layer(link, link.info(), image, layer, machine, a, port=simulated.port)
+            session = BoardSession(link=link, info=link.info(), port=simulated.port)
+            found = run_layer(session, image, layer, machine, a)
         report = simulated.stop()
     golden = bitwright.run(image, layer=layer.name, activations=a)
     print(f"{layer.name} on {target.name}: {found.counters['run']:,} cycles, "

@@ -33,7 +33,8 @@ from bitwright.compiler.runtime.run_layer import activations, random_activations
 from bitwright.fpga.boards.board import Board
 from bitwright.fpga.boards.registry import BOARDS, board
 from bitwright.fpga.commands.fpga_options import BOARD_MACHINE, BoardName, write_json
-from bitwright.fpga.host.run_layer import BoardResult, Watch, check_identity, run_layer
+from bitwright.fpga.host.board_backend import BoardSession, Watch
+from bitwright.fpga.host.run_layer import BoardResult, check_identity, run_layer
 from bitwright.fpga.link.driver import Board as Link
 from bitwright.fpga.verification.simulated_board import DIVISOR, SimulatedBoard, pin_models
 from bitwright.hw.commands.machine_choice import MachineChoice
@@ -120,7 +121,8 @@ def _run(image: Image, op: LinearOp, where: Machine, a: NDArray[np.integer], *, 
         check_identity(info, where, port, of_image=not named)
         shown = _Shown()
         try:
-            return run_layer(link, info, image, op, where, a, port=port, watch=shown)
+            session = BoardSession(link=link, info=info, port=port, watch=shown)
+            return run_layer(session, image, op, where, a)
         finally:
             shown.close()
 

@@ -7,6 +7,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from bitwright.compiler.backends.backend import Gemm, Job, Output
 from bitwright.compiler.image.mapped_image import Image
 from bitwright.compiler.ir.program import LinearOp
 from bitwright.compiler.runtime.run_layer import stored_weights
@@ -26,6 +27,7 @@ from bitwright.hw.tiling.gemm_spec import GemmSpec, PlanError
 from bitwright.hw.tiling.plan_search import candidates
 from bitwright.hw.tiling.tile_plan import align
 from bitwright.models.quantization.quantized_matrix import QuantizedMatrix
+from bitwright.sim.cycle_model.model import CycleResult
 
 __all__ = ["Cut", "Part", "cut", "placed", "repacked"]
 
@@ -33,13 +35,13 @@ __all__ = ["Cut", "Part", "cut", "placed", "repacked"]
 @dataclass(frozen=True, kw_only=True)
 class Part:
     """``tokens`` and ``channels`` of a layer, as they lie in the board's memory; ``program`` is the
-    address of the code, ``acts`` are packed."""
+    address of the code, ``a`` are the activations [m, k] by stored column."""
     tokens: slice
     channels: slice
     where: Layout
     program: int
     packed: PackedWeights
-    acts: bytes
+    a: NDArray[np.integer]
 
     @property
     def regions(self) -> dict[str, tuple[int, bytes]]:
@@ -48,7 +50,20 @@ class Part:
         return {"program": (self.program, self.where.code),
                 "weights": (places.weights, self.packed.weights),
                 "scales": (places.scales, self.packed.scales),
-                "activations": (places.acts, self.acts)}
+                "activations": (places.acts, pack_activations(self.where.plan, self.a))}
+
+    def job(self, qm: QuantizedMatrix, golden: NDArray[np.int64], expected: CycleResult) -> Job:
+        """The part as a job for a backend, of the layer's matrix and its golden accumulators."""
+        plan = self.where.plan
+        output = Output(address=self.where.regions.outputs, plan=plan,
+                        correction=self.packed.correction)
+        return Job(
+            machine=plan.machine, memory_bytes=self.where.size, expected=(expected,),
+            contents=tuple(self.regions.values()),
+            programs=((self.program, len(self.where.code) // INSTRUCTION_BYTES),),
+            products=(Gemm(a=self.a, golden=golden[self.tokens, self.channels], outputs=(output,),
+                           weights=lambda: qm.channels(self.channels).effective[
+                               :, :self.a.shape[1]]),))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +87,7 @@ def placed(image: Image, op: LinearOp, a: NDArray[np.integer]) -> Part:
     return Part(tokens=slice(0, op.m), channels=slice(0, op.n), program=place.program,
                 where=Layout(plan=plan, regions=place.regions, program=parse(code), code=code,
                              size=size),
-                packed=stored_weights(image, op), acts=pack_activations(plan, a))
+                packed=stored_weights(image, op), a=a)
 
 
 # ---- packed again -------------------------------------------------------------------------
@@ -146,4 +161,4 @@ def repacked(machine: Machine, qm: QuantizedMatrix, a: NDArray[np.integer], how:
             assert packed is not None
             before = where
             yield Part(tokens=tokens, channels=channels, where=where, program=0, packed=packed,
-                       acts=pack_activations(where.plan, rows))
+                       a=rows)

@@ -7,11 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import bitwright.fpga.host.board_backend
 import bitwright.fpga.host.run_layer
 from bitwright.compiler.image.mapped_image import open_image
 from bitwright.compiler.runtime.run_layer import digest, matrix, random_activations
+from bitwright.fpga.host.board_backend import BoardExecutor, BoardSession, HostError, Watch
 from bitwright.fpga.host.layer_parts import Cut, cut
-from bitwright.fpga.host.run_layer import HostError, Watch, check_identity, parts_for, run_layer
+from bitwright.fpga.host.run_layer import check_identity, parts_for, run_layer
 from bitwright.fpga.link.driver import Board, LinkError
 from bitwright.fpga.link.frames import Info
 from bitwright.fpga.verification.simulated_board import SimulatedBoard
@@ -76,9 +78,11 @@ def run(simulated, image, layer, machine, *, seed=SEED, room=None, **more):
     op = image.layer(layer)
     with Board.open(simulated.port, BAUD, timeout=5) as board:
         info = board.info()
-        return run_layer(board, replace(info, memory_bytes=room or info.memory_bytes), image, op,
-                         machine, random_activations(op, seed, machine.act_bits),
-                         port=simulated.port, **more)
+        session = BoardSession(
+            link=board, port=simulated.port, **more,
+            info=replace(info, memory_bytes=room or info.memory_bytes))
+        return run_layer(session, image, op, machine,
+                         random_activations(op, seed, machine.act_bits))
 
 
 # ---- parts --------------------------------------------------------------------------------
@@ -286,7 +290,7 @@ def test_cut_link_leaves_a_usable_board(ulx3s, image, writes, error):
     board = Board(port, name=ulx3s.port, timeout=2, tries=2)
     info = board.info()
     with pytest.raises(LinkError, match="was cut" if error else "no answer") as raised:
-        run_layer(board, info, image, op, MACHINE, a, port=ulx3s.port)
+        run_layer(BoardSession(link=board, info=info, port=ulx3s.port), image, op, MACHINE, a)
     assert "\n" not in str(raised.value)
     port.close()
     assert run(ulx3s, image, DOWN, MACHINE).mismatches == 0
@@ -322,7 +326,7 @@ def test_machine_that_stops(ulx3s, image, monkeypatch, nodes, reason):
 def test_machine_that_does_not_end(ulx3s, image, monkeypatch):
     with monkeypatch.context() as patch:
         instead(patch, *STUCK)
-        patch.setattr(bitwright.fpga.host.run_layer, "SLACK", 20_000)
+        patch.setattr(bitwright.fpga.host.board_backend, "SLACK", 20_000)
         with pytest.raises(HostError, match="still busy after .* cycles.*; it was reset"):
             run(ulx3s, image, QUERY, MACHINE)
     said = []
@@ -346,8 +350,7 @@ def test_killed_while_it_runs(ulx3s, image):
 
 def test_unplugged_in_the_middle(image, command, monkeypatch, tmp_path):
     simulated = SimulatedBoard(ULX3S, MACHINE)
-    monkeypatch.setattr(bitwright.fpga.host.run_layer,
-                        "_execute", lambda *arguments: simulated.kill() or {})
+    monkeypatch.setattr(BoardExecutor, "execute", lambda *arguments: simulated.kill() or {})
     code, out, err = command("run", image.folder, "--port", simulated.port, "--layer", DOWN,
                              "--timeout", 0.1, "--out", tmp_path / "found.json")
     assert code == 1 and not out and "error: " in err.splitlines()[-1]

@@ -63,9 +63,9 @@ def test_a_layer_runs_on_it_in_simulation(bitwright, tmp_path):
     assert found["identity"] == MACHINE.identity()
 
 
-@pytest.mark.parametrize("arguments, said", [
-    (("build", "--board", "icesuger"), "unknown board 'icesuger', did you mean 'icesugar'?"),
-    (("build", "--board", "icesugar", "--machine", "tiny"), "--set memory_bits=16")])
-def test_refusals(bitwright, arguments, said):
-    done = bitwright(PLUGIN, *arguments, status=1)
+@pytest.mark.parametrize("arguments, said, status", [
+    (("build", "--board", "icesuger"), "unknown board 'icesuger', did you mean 'icesugar'?", 2),
+    (("build", "--board", "icesugar", "--machine", "tiny"), "--set memory_bits=16", 1)])
+def test_refusals(bitwright, arguments, said, status):
+    done = bitwright(PLUGIN, *arguments, status=status)
     assert said in done.stderr and not done.stdout
