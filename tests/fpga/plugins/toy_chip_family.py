@@ -1,22 +1,23 @@
-"""A plug-in: iCE40 UltraPlus chips whose multipliers and PLL stay unused, and a board with one."""
+"""A plug-in: ECP5 chips whose multipliers and PLL stay unused, and a board with such a chip."""
 
 from types import SimpleNamespace
 
 from bitwright.fpga.boards.board import Board, BoardError
 from bitwright.fpga.boards.board_memory import OnChipRam
 from bitwright.fpga.boards.registry import BOARDS
-from bitwright.fpga.cells import yosys_cells
-from bitwright.fpga.chips.ice40 import Ice40
+from bitwright.fpga.cells import FOLDER, yosys_cells
+from bitwright.fpga.chips.ecp5 import Ecp5
 from bitwright.fpga.chips.registry import CHIP_FAMILIES
 from bitwright.hw.machine.chip_resources import CHIPS, Chip
 
 
-class Ice40Plain(Ice40):
-    """iCE40 UltraPlus chips, of which only logic and memory are used."""
+class Ecp5Plain(Ecp5):
+    """ECP5 chips, of which only logic and memory are used."""
 
-    name = "ice40plain"
-    synth = "synth_ice40"
-    cells = {"SB_LUT4": "lut", "SB_CARRY": "carry", "SB_RAM40_4K": "ram", "SB_SPRAM256KA": "spram"}
+    name = "ecp5plain"
+    synth = "synth_ecp5 -nodsp"
+    cells = {"LUT4": "lut", "CCU2C": "carry", "TRELLIS_DPR16X4": "lut_ram", "TRELLIS_FF": "ff",
+             "DP16KD": "ram", "PDPW16KD": "ram"}
 
     def clock(self, m, platform, oscillator_mhz, clock_mhz, phase):
         """The oscillator's own clock."""
@@ -30,24 +31,30 @@ class Ice40Plain(Ice40):
         return SimpleNamespace(clock=pin.i, locked=Const(1))
 
     def cell_models(self):
-        return (yosys_cells("ice40") / "cells_sim.v",)
+        library = yosys_cells("ecp5")
+        return library / "common_sim.vh", library / "ccu2c_sim.vh", FOLDER / "ecp5.v"
 
 
-CHIP_FAMILIES.register(Ice40Plain())
-CHIPS.register(Chip(name="UP5K-plain", family="ice40plain", luts=5280, rams=30, dsps=0,
-                    cells="logic cells"))
+CHIP_FAMILIES.register(Ecp5Plain())
+CHIPS.register(Chip(name="25F-plain", family="ecp5plain", luts=24288, rams=56, dsps=0))
 
 
-def icesugar():
-    from amaranth_boards.icesugar import ICESugarPlatform
+def orangecrab():
+    from amaranth.build import Attrs
+    from amaranth_boards.orangecrab_r0_2 import OrangeCrabR0_2_25FPlatform
+    from amaranth_boards.resources import UARTResource
 
-    return ICESugarPlatform()
+    platform = OrangeCrabR0_2_25FPlatform()
+    platform.add_resources([UARTResource(0, rx="10", tx="11", conn=("io", 0),
+                                         attrs=Attrs(IO_TYPE="LVCMOS33"))])
+    return platform
 
 
 BOARDS.register(Board(
-    name="icesugar-plain", chip="UP5K-plain", platform=icesugar,
-    nextpnr=("--up5k", "--package", "sg48"), oscillator_mhz=12, clock_mhz=12, baud=500_000,
-    memory=OnChipRam(bytes=1 << 16, ram="SPRAM"), machine="icebreaker", button="switch",
-    settings=(("name", "icesugar-plain"), ("fabric", "generic"), ("dequant", "serial"),
-              ("act_bits", "4")),
-    loaders=(("icesprog",),)))
+    name="orangecrab-plain", chip="25F-plain", platform=orangecrab,
+    nextpnr=("--25k", "--package", "CSFBGA285", "--speed", "8", "--router", "router2"),
+    oscillator_mhz=48, clock_mhz=48, baud=1_000_000, memory=OnChipRam(bytes=1 << 14),
+    machine="tiny", settings=(("name", "orangecrab-plain"), ("rows", "1"), ("cols", "1"),
+                              ("k_tile", "16"), ("builders", "1"), ("memory_bits", "16"),
+                              ("dequant", "serial"), ("act_bits", "4")),
+    loaders=(("openFPGALoader", "-b", "orangeCrab"),)))
