@@ -106,7 +106,7 @@ def test_board_sim_refuses_what_it_cannot_build(command):
         "error: the memory of ulx3s-12f is 16 bits wide, and machine tiny has memory_bits=32; "
         "--set memory_bits=16\n")
     code, _, err = command("board-sim", "--board", "none")
-    assert code == 1 and err.startswith("error: unknown board 'none'; known: ulx3s-85f")
+    assert code == 2 and err.startswith("error: unknown board 'none'; known: ulx3s-85f")
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
