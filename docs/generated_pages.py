@@ -3,7 +3,7 @@
 import inspect
 import pkgutil
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,18 +19,11 @@ from bitwright.hw.commands.machines import machine_fields
 from bitwright.hw.machine import control_interface
 from bitwright.hw.machine.presets import PRESETS
 from bitwright.models.architectures.families import EXAMPLES, families_table
+from bitwright.models.command_line.markdown import markdown_table as table
 from bitwright.models.datatypes.catalog import DATATYPES, MIXTURES
 from bitwright.models.quantization.schemes import SCHEMES
 
 TOPS = ("models", "hw", "sim", "compiler", "fpga")
-
-
-def table(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Return a Markdown table."""
-    def line(cells: Sequence[Any]) -> str:
-        return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |\n"
-
-    return line(heads) + line(["---"] * len(heads)) + "".join(map(line, rows))
 
 
 def families() -> str:

@@ -6,6 +6,7 @@
 from bitwright.compiler.checkpoints.container import Container
 from bitwright.compiler.checkpoints.gguf_container import GGUF
 from bitwright.compiler.checkpoints.safetensors_container import SAFETENSORS, SHARDED
+from bitwright.models.command_line.markdown import markdown_table
 from bitwright.models.plugins.registry import Registry
 
 __all__ = ["CONTAINERS", "containers_table"]
@@ -17,9 +18,6 @@ CONTAINERS: Registry[Container] = Registry("kind of checkpoint file",
 
 def containers_table() -> str:
     """The kinds of checkpoint files as a Markdown table."""
-    lines = ["| kind | files | in a folder |", "| --- | --- | --- |"]
-    for kind in CONTAINERS.values():
-        files = ", ".join(f"`*{suffix}`" for suffix in kind.suffixes)
-        folder = f"`{kind.in_folder}`" if kind.in_folder else "–"
-        lines.append(f"| {kind.name} | {files} | {folder} |")
-    return "\n".join(lines) + "\n"
+    return markdown_table(("kind", "files", "in a folder"), (
+        (kind.name, ", ".join(f"`*{suffix}`" for suffix in kind.suffixes),
+         f"`{kind.in_folder}`" if kind.in_folder else "–") for kind in CONTAINERS.values()))

@@ -16,6 +16,7 @@ from bitwright.compiler.layouts.gguf_blocks import GgufBlocks
 from bitwright.compiler.layouts.gptq import Gptq
 from bitwright.compiler.layouts.layout import Layout
 from bitwright.compiler.layouts.mxfp4 import Mxfp4
+from bitwright.models.command_line.markdown import markdown_table
 from bitwright.models.command_line.printable import show
 from bitwright.models.file_formats.mapped_file import CheckpointError
 from bitwright.models.plugins.registry import Registry
@@ -47,9 +48,7 @@ def layout_of(config: Mapping[str, Any]) -> Layout | None:
 
 def layouts_table() -> str:
     """The layouts, GGUF's block types among them, as a Markdown table."""
-    lines = ["| layout | forms | datatypes |", "| --- | --- | --- |"]
     known: list[type[Layout]] = [*LAYOUTS.values(), GgufBlocks]
-    for layout in known:
-        datatypes = ", ".join(f"`{name}`" for name in layout.datatypes)
-        lines.append(f"| `{layout.name}` | {layout.summary} | {datatypes} |")
-    return "\n".join(lines) + "\n"
+    return markdown_table(("layout", "forms", "datatypes"), (
+        (f"`{layout.name}`", layout.summary, ", ".join(f"`{name}`" for name in layout.datatypes))
+        for layout in known))

@@ -18,6 +18,7 @@ from bitwright.hw.machine.description import Machine
 from bitwright.hw.rtl.core.core import core_verilog
 from bitwright.sim.cycle_model.memory_timing import Memory
 from bitwright.sim.verilator.verilator_build import (
+    USUAL,
     Say,
     SimulationError,
     VerilatorOptions,
@@ -28,7 +29,6 @@ from bitwright.sim.verilator.verilator_build import (
 __all__ = ["RunResult", "build", "compile_core", "memory_image", "run"]
 
 HARNESS = Path(__file__).with_name("harness.cpp")
-USUAL = VerilatorOptions()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from pathlib import Path
 from bitwright.models.assets.cache import cache_dir
 from bitwright.models.errors import Error
 
-__all__ = ["Say", "SimulationError", "VerilatorOptions", "compile_harness", "silent",
+__all__ = ["USUAL", "Say", "SimulationError", "VerilatorOptions", "compile_harness", "silent",
            "verilator_environment"]
 
 # The initial and settling code runs once: it is compiled without optimization.

@@ -15,6 +15,7 @@ from bitwright.models.architectures.families.phi3 import PHI3
 from bitwright.models.architectures.families.qwen2 import QWEN2
 from bitwright.models.architectures.families.vit import VIT
 from bitwright.models.architectures.family import Family
+from bitwright.models.command_line.markdown import markdown_table
 from bitwright.models.plugins.registry import Registry
 
 __all__ = ["FAMILIES", "families_table"]
@@ -26,9 +27,7 @@ FAMILIES: Registry[Family] = Registry("model family", (
 
 def families_table() -> str:
     """The known families as a Markdown table."""
-    lines = ["| family | classes | from a GGUF file |", "| --- | --- | --- |"]
-    for family in FAMILIES.values():
-        classes = ", ".join(f"`{prefix}…`" for prefix in family.class_prefixes)
-        gguf = f"`{family.gguf.architecture}`" if family.gguf else "no"
-        lines.append(f"| `{family.name}` | {classes} | {gguf} |")
-    return "\n".join(lines) + "\n"
+    return markdown_table(("family", "classes", "from a GGUF file"), (
+        (f"`{family.name}`", ", ".join(f"`{prefix}…`" for prefix in family.class_prefixes),
+         f"`{family.gguf.architecture}`" if family.gguf else "no")
+        for family in FAMILIES.values()))
