@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 from bitwright.compiler.backends.backend import Gemm, Job, Output
 from bitwright.hw.codegen.standalone_layout import Layout
 from bitwright.hw.isa.instruction_table import INSTRUCTION_BYTES
-from bitwright.hw.packing.weight_image import PackedWeights, pack_activations
+from bitwright.hw.packing.weight_image import PackedWeights
 from bitwright.sim.cycle_model.model import CycleResult
-from bitwright.sim.verilator.chain_run import ChainLayout
-from bitwright.sim.verilator.series_run import Series
+from bitwright.sim.verilator.chain_run import ChainLayout, chain_contents
+from bitwright.sim.verilator.gemm_run import gemm_contents
+from bitwright.sim.verilator.series_run import Series, series_contents
 
 __all__ = ["Operands", "chain_job", "layout_job", "series_job"]
 
@@ -34,46 +35,34 @@ def _gemm(operands: Operands, outputs: Sequence[Output]) -> Gemm:
 
 def layout_job(where: Layout, operands: Operands, expected: CycleResult) -> Job:
     """The job of one product in a memory of its own."""
-    plan, regions, packed = where.plan, where.regions, operands.packed
+    plan, packed = where.plan, operands.packed
     return Job(
         machine=plan.machine, memory_bytes=where.size, expected=(expected,),
         programs=((0, len(where.code) // INSTRUCTION_BYTES),),
-        contents=((0, where.code), (regions.weights, packed.weights),
-                  (regions.scales, packed.scales), (regions.acts, pack_activations(
-                      plan, operands.a))),
-        products=(_gemm(operands, [Output(address=regions.outputs, plan=plan,
+        contents=gemm_contents(where, packed, operands.a),
+        products=(_gemm(operands, [Output(address=where.regions.outputs, plan=plan,
                                           correction=packed.correction)]),))
 
 
 def chain_job(where: ChainLayout, operands: Sequence[Operands], expected: CycleResult) -> Job:
     """The job of several products in one program."""
-    contents, products = [(0, where.code)], []
-    for plan, regions, each in zip(where.plans, where.regions, operands, strict=True):
-        contents += [(regions.weights, each.packed.weights), (regions.scales, each.packed.scales),
-                     (regions.acts, pack_activations(plan, each.a))]
-        products.append(_gemm(each, [Output(address=regions.outputs, plan=plan,
-                                            correction=each.packed.correction)]))
-    return Job(machine=where.plans[0].machine, memory_bytes=where.size, contents=tuple(contents),
-               programs=((0, len(where.code) // INSTRUCTION_BYTES),), products=tuple(products),
+    products = tuple(_gemm(each, [Output(address=regions.outputs, plan=plan,
+                                         correction=each.packed.correction)])
+                     for plan, regions, each in zip(where.plans, where.regions, operands,
+                                                    strict=True))
+    contents = chain_contents(where, [each.packed for each in operands],
+                              [each.a for each in operands])
+    return Job(machine=where.plans[0].machine, memory_bytes=where.size, contents=contents,
+               programs=((0, len(where.code) // INSTRUCTION_BYTES),), products=products,
                expected=(expected,))
 
 
 def series_job(where: Series, operands: Operands, expected: Sequence[CycleResult]) -> Job:
     """The job of one product whose rows are taken by programs in a row."""
-    packed, first = operands.packed, where.regions[0]
-    contents = [(first.weights, packed.weights), (first.scales, packed.scales),
-                *zip(where.programs, where.codes, strict=True)]
-    outputs, row = [], 0
-    for launch, regions in zip(where.launches, where.regions, strict=True):
-        m = launch.plan.spec.m
-        contents.append((regions.acts, pack_activations(launch.plan, operands.a[row:row + m])))
-        outputs.append(Output(address=regions.outputs, plan=launch.plan,
-                              correction=packed.correction))
-        row += m
-    if row != len(operands.a):
-        raise ValueError(f"launches of {row} tokens do not take {len(operands.a)}")
+    outputs = [Output(address=regions.outputs, plan=launch.plan,
+                      correction=operands.packed.correction)
+               for launch, regions in zip(where.launches, where.regions, strict=True)]
     return Job(
-        machine=where.launches[0].plan.machine, memory_bytes=where.size, contents=tuple(contents),
-        programs=tuple((program, len(code) // INSTRUCTION_BYTES)
-                       for program, code in zip(where.programs, where.codes, strict=True)),
+        machine=where.launches[0].plan.machine, memory_bytes=where.size,
+        contents=series_contents(where, operands.packed, operands.a), programs=where.starts,
         products=(_gemm(operands, outputs),), expected=tuple(expected))

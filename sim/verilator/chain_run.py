@@ -14,10 +14,10 @@ from bitwright.hw.isa.program_tree import Node
 from bitwright.hw.packing.weight_image import PackedWeights, pack_activations, unpack_outputs
 from bitwright.hw.tiling.tile_plan import Plan
 from bitwright.sim.cycle_model.memory_timing import Memory
-from bitwright.sim.verilator.simulator import RunResult, build, memory_image, run
+from bitwright.sim.verilator.simulator import Contents, RunResult, build, memory_image, run
 from bitwright.sim.verilator.verilator_build import Say, SimulationError, silent
 
-__all__ = ["ChainLayout", "chain_layout", "run_chain"]
+__all__ = ["ChainLayout", "chain_contents", "chain_layout", "run_chain"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,17 +42,24 @@ def chain_layout(plans: Sequence[Plan]) -> ChainLayout:
                        code=program_bytes(program, machine), outputs=outputs, size=size)
 
 
-def run_chain(where: ChainLayout, packed: Sequence[PackedWeights],
-              activations: Sequence[NDArray[np.integer]], memory: Memory = Memory(),
-              say: Say = silent, *, max_cycles: int = 2_000_000_000,
-              simulator: Path | None = None) -> tuple[list[NDArray[np.int64]], RunResult]:
-    """Accumulators int64 [m, n] of every product from the RTL, and its counters."""
+def chain_contents(where: ChainLayout, packed: Sequence[PackedWeights],
+                   activations: Sequence[NDArray[np.integer]]) -> Contents:
+    """What memory holds before the chain runs; activations are [m, k] by stored column."""
     pieces = [(0, where.code)]
     for plan, regions, weights, a in zip(where.plans, where.regions, packed, activations,
                                          strict=True):
         pieces += [(regions.weights, weights.weights), (regions.scales, weights.scales),
                    (regions.acts, pack_activations(plan, a))]
-    result = run(where.plans[0].machine, memory_image(where.size, pieces), 
+    return tuple(pieces)
+
+
+def run_chain(where: ChainLayout, packed: Sequence[PackedWeights],
+              activations: Sequence[NDArray[np.integer]], memory: Memory = Memory(),
+              say: Say = silent, *, max_cycles: int = 2_000_000_000,
+              simulator: Path | None = None) -> tuple[list[NDArray[np.int64]], RunResult]:
+    """Accumulators int64 [m, n] of every product from the RTL, and its counters."""
+    image = memory_image(where.size, chain_contents(where, packed, activations))
+    result = run(where.plans[0].machine, image,
                  [(0, len(where.code) // INSTRUCTION_BYTES)],
                  dump=(where.outputs, where.size - where.outputs), memory=memory,
                  max_cycles=max_cycles,

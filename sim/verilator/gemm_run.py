@@ -22,10 +22,10 @@ from bitwright.hw.tiling.tile_plan import Plan
 from bitwright.models.quantization.quantized_matrix import QuantizedMatrix
 from bitwright.sim.cycle_model.memory_timing import Memory
 from bitwright.sim.cycle_model.model import CycleResult, run_cycles
-from bitwright.sim.verilator.simulator import RunResult, build, memory_image, run
+from bitwright.sim.verilator.simulator import Contents, RunResult, build, memory_image, run
 from bitwright.sim.verilator.verilator_build import Say, SimulationError, silent
 
-__all__ = ["Layout", "Simulated", "layout", "run_gemm", "simulate_gemm"]
+__all__ = ["Layout", "Simulated", "gemm_contents", "layout", "run_gemm", "simulate_gemm"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,15 +51,20 @@ def simulate_gemm(machine: Machine, qm: QuantizedMatrix, a: NDArray[np.integer],
     return Simulated(plan=where.plan, y=y, rtl=rtl, model=model)
 
 
+def gemm_contents(where: Layout, packed: PackedWeights, a: NDArray[np.integer]) -> Contents:
+    """What memory holds before the product of activations ``a`` [m, k] by stored column runs."""
+    return ((0, where.code), (where.regions.weights, packed.weights),
+            (where.regions.scales, packed.scales),
+            (where.regions.acts, pack_activations(where.plan, a)))
+
+
 def run_gemm(where: Layout, packed: PackedWeights, a: NDArray[np.integer],
              memory: Memory = Memory(), say: Say = silent, *,
              max_cycles: int = 2_000_000_000,
              simulator: Path | None = None) -> tuple[NDArray[np.int64], RunResult]:
     """Accumulators int64 [m, n] from the RTL, and its counters."""
     plan, regions = where.plan, where.regions
-    image = memory_image(where.size, (
-        (0, where.code), (regions.weights, packed.weights), (regions.scales, packed.scales),
-        (regions.acts, pack_activations(plan, a))))
+    image = memory_image(where.size, gemm_contents(where, packed, a))
     result = run(plan.machine, image, [(0, len(where.code) // INSTRUCTION_BYTES)],
                  dump=(regions.outputs, plan.out_bytes), memory=memory, max_cycles=max_cycles,
                  simulator=simulator or build(plan.machine, say))

@@ -15,10 +15,10 @@ from bitwright.hw.packing.weight_image import PackedWeights, pack_activations, u
 from bitwright.hw.tiling.tile_plan import align
 from bitwright.sim.cycle_model.memory_timing import Memory
 from bitwright.sim.cycle_model.model import CycleResult, run_cycles
-from bitwright.sim.verilator.simulator import RunResult, memory_image, run
+from bitwright.sim.verilator.simulator import Contents, RunResult, memory_image, run
 from bitwright.sim.verilator.verilator_build import SimulationError
 
-__all__ = ["Series", "launch_cycles", "run_series", "series"]
+__all__ = ["Series", "launch_cycles", "run_series", "series", "series_contents"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +29,12 @@ class Series:
     codes: tuple[bytes, ...]
     programs: tuple[int, ...]
     size: int
+
+    @property
+    def starts(self) -> tuple[tuple[int, int], ...]:
+        """Address and number of instructions of each launch's program."""
+        return tuple((program, len(code) // INSTRUCTION_BYTES)
+                     for program, code in zip(self.programs, self.codes, strict=True))
 
 
 def launch_cycles(launch: Launch, memory: Memory) -> CycleResult:
@@ -60,11 +66,8 @@ def series(launches: Sequence[Launch]) -> Series:
                   programs=tuple(programs), size=at)
 
 
-def run_series(where: Series, packed: PackedWeights, a: NDArray[np.integer],
-               memory: Memory = Memory(), *, max_cycles: int = 2_000_000_000
-               ) -> tuple[NDArray[np.int64], RunResult]:
-    """Accumulators int64 [m, n] of all launches from the RTL, which take the rows of ``a`` in
-    order, and its counters. The machine is not reset between launches."""
+def series_contents(where: Series, packed: PackedWeights, a: NDArray[np.integer]) -> Contents:
+    """What memory holds before the launches run, which take the rows of ``a`` in order."""
     parts = [(where.regions[0].weights, packed.weights), (where.regions[0].scales, packed.scales),
              *zip(where.programs, where.codes, strict=True)]
     row = 0
@@ -74,10 +77,17 @@ def run_series(where: Series, packed: PackedWeights, a: NDArray[np.integer],
         row += m
     if row != len(a):
         raise ValueError(f"launches of {row} tokens do not take {len(a)}")
-    starts = [(program, len(code) // INSTRUCTION_BYTES)
-              for program, code in zip(where.programs, where.codes, strict=True)]
+    return tuple(parts)
+
+
+def run_series(where: Series, packed: PackedWeights, a: NDArray[np.integer],
+               memory: Memory = Memory(), *, max_cycles: int = 2_000_000_000
+               ) -> tuple[NDArray[np.int64], RunResult]:
+    """Accumulators int64 [m, n] of all launches from the RTL, which take the rows of ``a`` in
+    order, and its counters. The machine is not reset between launches."""
+    image = memory_image(where.size, series_contents(where, packed, a))
     begin, end = where.regions[0].outputs, where.programs[0]
-    result = run(where.launches[0].plan.machine, memory_image(where.size, parts), starts,
+    result = run(where.launches[0].plan.machine, image, where.starts,
                  dump=(begin, end - begin), memory=memory, max_cycles=max_cycles)
     if result.error:
         raise SimulationError(f"the machine stopped: {result.error}")

@@ -26,7 +26,7 @@ from bitwright.sim.verilator.verilator_build import (
     silent,
 )
 
-__all__ = ["RunResult", "build", "compile_core", "memory_image", "run"]
+__all__ = ["Contents", "RunResult", "build", "compile_core", "memory_image", "run"]
 
 HARNESS = Path(__file__).with_name("harness.cpp")
 
@@ -68,6 +68,9 @@ def compile_core(verilog: str, name: str, say: Say = silent, *,
     """The simulator of module ``bitwright`` of ``verilog``; see :func:`compile_harness`."""
     options = replace(options, defines={**options.defines, "COUNTERS": len(COUNTER_NAMES)})
     return compile_harness(verilog, HARNESS, top="bitwright", name=name, options=options, say=say)
+
+
+Contents = tuple[tuple[int, bytes], ...]   # of memory: address and bytes
 
 
 def memory_image(size: int, pieces: Iterable[tuple[int, bytes]]) -> NDArray[np.uint8]:
